@@ -1,0 +1,66 @@
+//! What one job type means: a bound job goes in, a response comes out.
+//!
+//! One file or folder a connector. The worker knows them by their job type alone.
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Job;
+use crate::outcome::JobError;
+use crate::progress::Progress;
+use crate::secrets::Bound;
+
+/// A connector: one job type.
+pub trait Connector: Send + Sync + 'static {
+    /// The job type it works on, e.g. `io.camunda:http-json:1`.
+    fn job_type(&self) -> &'static str;
+
+    /// The variables the engine shall send; nothing else of the process is fetched.
+    fn fetch_variables(&self) -> &'static [&'static str];
+
+    /// Does what the task asks for.
+    ///
+    /// Runs while the worker keeps the job's lease alive. It must be cancel-safe in this sense: when
+    /// [`Call::abandoned`] fires the job is not ours any more, and the connector ends soon, after whatever cleaning up
+    /// it owes.
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>>;
+}
+
+/// One call of a connector.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The job, as activated.
+    pub job: &'a Job,
+    /// Its variables, with secrets put in.
+    pub input: &'a Bound,
+    /// Fires when the job is lost (cancelled, lapsed, taken by another) or the worker must stop at once.
+    pub abandoned: &'a CancellationToken,
+    /// Where steps are reported.
+    pub progress: &'a Progress,
+    /// What must be known if this process dies.
+    pub journal: &'a dyn Journal,
+}
+
+/// Writes what must survive this process. The engine is the journal: variables local to the task's element instance
+/// survive lapse, failure and crash, come back with the next activation, and never reach the next task.
+pub trait Journal: Send + Sync {
+    /// Writes these variables and waits until the engine acknowledged them.
+    ///
+    /// # Errors
+    /// When the engine refused or did not acknowledge: the caller must act as if nothing had been written.
+    fn write(&self, variables: Map<String, Value>) -> BoxFuture<'_, Result<(), JobError>>;
+}
+
+/// What a connector gives back: the value that `response` is in the expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// The response as JSON.
+    pub value: Value,
+}
+
+impl From<Value> for Response {
+    fn from(value: Value) -> Self {
+        Self { value }
+    }
+}

@@ -1,0 +1,3 @@
+//! The process engine over gRPC: channels and credentials, jobs in, commands out.
+
+pub mod gateway;

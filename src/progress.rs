@@ -1,0 +1,108 @@
+//! The steps of a job as values. Whoever watches (the demo today, metrics and the audit line later) gets each step as it
+//! happens; nothing is queued, and without a watcher a step costs a null check.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::Job;
+
+/// One step of a job's way. No step carries a value of a secret or of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// The engine handed the job to us.
+    Received,
+    /// A secret reference was resolved; its name only.
+    SecretResolved {
+        /// The reference's name.
+        name: String,
+        /// Where it was found, e.g. `environment`.
+        provider: String,
+    },
+    /// An access token was fetched (not one from the cache).
+    TokenFetched {
+        /// Host of the token endpoint.
+        host: String,
+        /// How long the token lives.
+        lifetime: Option<Duration>,
+    },
+    /// A request is on its way.
+    RequestSent {
+        /// HTTP method.
+        method: String,
+        /// Host and port, nothing more of the URL.
+        host: String,
+    },
+    /// An answer came.
+    AnswerReceived {
+        /// HTTP status.
+        status: u16,
+    },
+    /// A desktop flow was started.
+    RunStarted {
+        /// Id of the run (`flowsessionid`).
+        run: String,
+    },
+    /// A run that was started before was found again.
+    RunAdopted {
+        /// Id of the run (`flowsessionid`).
+        run: String,
+    },
+    /// A run's status changed.
+    RunStatus {
+        /// Id of the run (`flowsessionid`).
+        run: String,
+        /// Label of the status, e.g. `Running`.
+        status: &'static str,
+    },
+    /// The response was mapped.
+    Mapped {
+        /// Names of the variables that the process gets.
+        variables: Vec<String>,
+    },
+    /// The engine was told the outcome and acknowledged it.
+    Answered {
+        /// [`crate::outcome::Outcome::label`].
+        outcome: &'static str,
+        /// The message of a failure, redacted.
+        message: Option<String>,
+    },
+}
+
+type Watcher = dyn Fn(&Job, &Step) + Send + Sync;
+
+/// Passes steps to a watcher, if there is one. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Progress {
+    watcher: Option<Arc<Watcher>>,
+}
+
+impl Progress {
+    /// Progress that nobody watches.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Calls `watcher` at each step, on the task that made the step: it must not block.
+    pub fn watched_by(watcher: impl Fn(&Job, &Step) + Send + Sync + 'static) -> Self {
+        Self {
+            watcher: Some(Arc::new(watcher)),
+        }
+    }
+
+    /// Reports a step of a job.
+    pub fn report(&self, job: &Job, step: Step) {
+        tracing::debug!(job = job.key, ?step, "step");
+        if let Some(watcher) = &self.watcher {
+            watcher(job, &step);
+        }
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress")
+            .field("watched", &self.watcher.is_some())
+            .finish()
+    }
+}
