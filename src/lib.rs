@@ -30,4 +30,5 @@ pub mod http;
 pub mod job;
 pub mod outcome;
 pub mod progress;
+pub mod sandbox;
 pub mod secrets;

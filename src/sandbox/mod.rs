@@ -1,0 +1,3 @@
+//! What the demo and the tests run on: servers that behave like the outside world.
+
+pub mod power_automate;
