@@ -94,6 +94,7 @@ contract! {
         a_gateway_without_a_way_out_waits_for_a_person
         a_mapping_that_fails_is_tried_again
         an_unknown_incident_is_not_found
+        resolving_without_new_retries_raises_the_incident_again
     }
     leases {
         a_lease_token_means_nothing_on_a_job_without_a_lease
@@ -126,6 +127,7 @@ contract! {
         a_timer_delays_the_process
         a_timer_interrupts_a_task
         a_timer_starts_a_second_way
+        a_boundary_timer_sees_the_inputs_of_its_task
         a_terminate_end_takes_every_token
         an_error_end_is_caught_around_its_subprocess
     }

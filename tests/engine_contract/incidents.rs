@@ -72,7 +72,7 @@ pub async fn a_gateway_without_a_way_out_waits_for_a_person(subject: Subject) {
     let _turn = subject.incidents().await;
     let process = unique("process");
     let content = r#"<bpmn:startEvent id="start"/><bpmn:sequenceFlow id="in" sourceRef="start" targetRef="gateway"/>
-        <bpmn:exclusiveGateway id="gateway"/>
+        <bpmn:exclusiveGateway id="gateway"><bpmn:outgoing>one</bpmn:outgoing><bpmn:outgoing>two</bpmn:outgoing></bpmn:exclusiveGateway>
         <bpmn:sequenceFlow id="one" sourceRef="gateway" targetRef="end"><bpmn:conditionExpression xsi:type="bpmn:tFormalExpression">=a = 1</bpmn:conditionExpression></bpmn:sequenceFlow>
         <bpmn:sequenceFlow id="two" sourceRef="gateway" targetRef="end"><bpmn:conditionExpression xsi:type="bpmn:tFormalExpression">=a = 2</bpmn:conditionExpression></bpmn:sequenceFlow>
         <bpmn:endEvent id="end"/>"#;
@@ -105,8 +105,10 @@ pub async fn a_mapping_that_fails_is_tried_again(subject: Subject) {
 }
 
 pub async fn an_unknown_incident_is_not_found(subject: Subject) {
-    let text = "Command 'RESOLVE' rejected with code 'NOT_FOUND': Expected to resolve incident with key '17', but no such incident was found";
-    refused(subject.try_resolve(17).await, Code::NotFound, text);
+    let text = format!(
+        "Command 'RESOLVE' rejected with code 'NOT_FOUND': Expected to resolve incident with key '{NO_KEY}', but no such incident was found"
+    );
+    refused(subject.try_resolve(NO_KEY).await, Code::NotFound, &text);
 }
 
 async fn wait_until_gone(subject: &Subject, instance: i64) {
@@ -117,4 +119,20 @@ async fn wait_until_gone(subject: &Subject, instance: i64) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the instance did not end");
+}
+
+pub async fn resolving_without_new_retries_raises_the_incident_again(subject: Subject) {
+    let _turn = subject.incidents().await;
+    let (process, job_type) = one_task(&subject).await;
+    subject.start(&process, json!({})).await;
+    let job = subject.job(&job_type).await;
+    let before = subject.newest_key().await;
+    subject.fail(&job, 0, 0).await.unwrap();
+    subject.resolve_incident(before).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    println!(
+        "PROBE resolve without retries: {:?}",
+        subject.poll(&job_type, 60_000, 1).await
+    );
+    println!("PROBE complete: {:?}", subject.complete(&job, json!({})).await);
 }

@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+/// A key of the first partition that nothing has.
+pub const NO_KEY: i64 = (1 << 51) + (1 << 50);
+
 /// Longer than any engine needs for anything that these tests wait for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -401,6 +404,7 @@ pub fn variables(job: &ActivatedJob) -> Value {
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, says: &str) {
     let status = result.expect_err("the call should have been refused");
+    println!("refused with {:?}: {}", status.code(), status.message());
     assert_eq!(status.code(), code, "{}", status.message());
     assert!(
         status.message().contains(says),
