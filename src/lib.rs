@@ -28,6 +28,7 @@ pub mod connector;
 pub mod engine;
 pub mod http;
 pub mod job;
+pub mod microsoft;
 pub mod outcome;
 pub mod progress;
 pub mod secrets;
