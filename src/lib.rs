@@ -31,4 +31,5 @@ pub mod job;
 pub mod microsoft;
 pub mod outcome;
 pub mod progress;
+pub mod runs;
 pub mod secrets;
