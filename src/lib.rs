@@ -32,4 +32,5 @@ pub mod microsoft;
 pub mod outcome;
 pub mod progress;
 pub mod runs;
+pub mod sandbox;
 pub mod secrets;
