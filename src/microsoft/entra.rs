@@ -20,7 +20,7 @@ pub fn token_endpoint(authority: &str, tenant: &str) -> Option<Url> {
     let mut url = Url::parse(authority).ok()?;
     url.path_segments_mut()
         .ok()?
-        .clear()
+        .pop_if_empty()
         .extend([tenant, "oauth2", "v2.0", "token"]);
     url.set_query(None);
     url.set_fragment(None);
@@ -208,6 +208,12 @@ mod tests {
                 "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token"
             );
         }
+    }
+
+    #[test]
+    fn an_authority_may_lie_below_a_path() {
+        let endpoint = token_endpoint("http://127.0.0.1:8080/login/", "t").unwrap();
+        assert_eq!(endpoint.as_str(), "http://127.0.0.1:8080/login/t/oauth2/v2.0/token");
     }
 
     #[test]

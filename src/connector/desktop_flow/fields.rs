@@ -181,9 +181,10 @@ impl<'a> Fields<'a> {
     /// An ISO 8601 duration of at least `least`. Days count 24 hours; months and years are refused.
     pub fn duration(&mut self, name: &str, least: Duration) -> Option<Duration> {
         let text = self.text(name)?;
-        let duration = text
-            .parse::<Span>()
-            .ok()
+        // The parser knows a second, friendlier way of writing, which the engine's own durations do not.
+        let duration = Some(text.as_str())
+            .filter(|text| text.starts_with('P'))
+            .and_then(|text| text.parse::<Span>().ok())
             .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
             .and_then(|duration: SignedDuration| Duration::try_from(duration).ok());
         match duration {
@@ -310,7 +311,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["30", "P1M", "P1Y", "soon", "-PT5S", "PT0.5S"] {
+        for text in ["30", "P1M", "P1Y", "soon", "-PT5S", "PT0.5S", "10 minutes"] {
             let message = faults(json!({"wait": text}), |fields| fields.duration("wait", least));
             assert!(message.contains("`wait`"), "{text}: {message}");
         }
