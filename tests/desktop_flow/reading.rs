@@ -7,13 +7,13 @@ use deskhand::outcome::Remedy;
 use deskhand::sandbox::power_automate::{BOOK_INVOICE, Effect, RouteName, Seed, Status, Workflow};
 use serde_json::json;
 
-use crate::setting::{Setting, connector, settings, world};
+use crate::setting::{Setting, connector, impatient, settings, standing_still, world};
 
 const NOBODYS: &str = "99999999-0000-4000-8000-000000000009";
 
 #[tokio::test]
 async fn a_status_is_told_in_number_and_word_whatever_it_is() {
-    let setting = Setting::new().await;
+    let setting = Setting::of(standing_still(), settings()).await;
     let run = setting.started(json!({})).await;
     let task = setting.task("getStatusOfFlowRun", json!({"flowSessionId": run}));
     let response = setting.call(&task).await.response();
@@ -59,7 +59,7 @@ async fn a_failed_run_is_an_answer_of_its_status() {
 
 #[tokio::test]
 async fn a_run_that_does_not_exist_is_an_incident_for_every_operation() {
-    let setting = Setting::new().await;
+    let setting = Setting::of(world(), impatient()).await;
     for operation in ["getStatusOfFlowRun", "getFlowOutputs", "cancelFlowRun"] {
         let task = setting.task(operation, json!({"flowSessionId": NOBODYS}));
         let error = setting.call(&task).await.error();
@@ -71,7 +71,7 @@ async fn a_run_that_does_not_exist_is_an_incident_for_every_operation() {
 
 #[tokio::test]
 async fn outputs_are_read_on_their_own() {
-    let setting = Setting::new().await;
+    let setting = Setting::of(standing_still(), settings()).await;
     let run = setting.started(json!({})).await;
     let task = setting.task("getFlowOutputs", json!({"flowSessionId": run}));
     assert_eq!(
@@ -86,7 +86,7 @@ async fn outputs_are_read_on_their_own() {
 
 #[tokio::test]
 async fn a_run_is_cancelled_and_one_that_is_over_is_no_error() {
-    let setting = Setting::new().await;
+    let setting = Setting::of(standing_still(), settings()).await;
     let run = setting.started(json!({})).await;
     let task = setting.task("cancelFlowRun", json!({"flowSessionId": run}));
     let response = setting.call(&task).await.response();

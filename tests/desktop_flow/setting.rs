@@ -75,6 +75,21 @@ pub fn world() -> World {
     world
 }
 
+/// The default world, in which nothing happens unless the clock is advanced.
+pub fn standing_still() -> World {
+    let mut world = World::default();
+    world.clock.speed = 0.001;
+    world
+}
+
+/// Settings that take a missing row for lost soon.
+pub fn impatient() -> Settings {
+    Settings {
+        missing_grace: Duration::from_millis(100),
+        ..settings()
+    }
+}
+
 /// Settings with which no test waits long.
 pub fn settings() -> Settings {
     Settings {
@@ -84,7 +99,7 @@ pub fn settings() -> Settings {
             longest: Duration::from_millis(40),
             jitter: 0.2,
         },
-        missing_grace: Duration::from_millis(400),
+        missing_grace: Duration::from_secs(5),
         longest_pause: Duration::from_secs(2),
         ..Settings::default()
     }

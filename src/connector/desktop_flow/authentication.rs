@@ -121,9 +121,21 @@ impl Authentication {
     /// # Errors
     /// The policy's incident; nothing was sent.
     pub fn check(&self, input: &Bound, organization: &Organization, policy: &Policy) -> Result<(), JobError> {
+        self.destinations(input, organization)
+            .into_iter()
+            .try_for_each(|(names, url, destination)| policy.check(&names, url, destination))
+    }
+
+    /// Which secrets this call sends where, itself or as a token made of them.
+    fn destinations<'a>(
+        &'a self,
+        input: &'a Bound,
+        organization: &'a Organization,
+    ) -> Vec<(Vec<&'a str>, &'a Url, Destination)> {
+        let mut destinations = Vec::new();
         if let Authentication::ClientCredentials(request) = self {
             let names = input.names_at(&["authentication"]);
-            policy.check(&names, &request.endpoint, Destination::TokenEndpoint)?;
+            destinations.push((names, &request.endpoint, Destination::TokenEndpoint));
         }
         // A form keeps the fields of the kind of sign-in that is not chosen: they are not sent.
         let unsent = |path: &str| match self {
@@ -139,7 +151,8 @@ impl Authentication {
             .collect();
         names.sort_unstable();
         names.dedup();
-        policy.check(&names, organization.url(), Destination::Api)
+        destinations.push((names, organization.url(), Destination::Api));
+        destinations
     }
 
     /// Host of the token endpoint, empty without one.
@@ -159,5 +172,80 @@ impl Authentication {
                 request,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::Used;
+    use serde_json::{Map, Value};
+
+    fn bound(variables: Value, secrets: &[(&str, &str)]) -> Bound {
+        let Value::Object(variables) = variables else {
+            return Bound::plain(Map::new());
+        };
+        let mut input = Bound::plain(variables);
+        input.used = secrets
+            .iter()
+            .map(|(name, path)| Used {
+                name: (*name).into(),
+                path: (*path).into(),
+                value: "v".to_owned().into(),
+            })
+            .collect();
+        input
+    }
+
+    fn sent(kind: &str, secrets: &[(&str, &str)]) -> Vec<(Vec<String>, String, Destination)> {
+        let authentication = serde_json::json!({"authentication": {
+            "type": kind, "token": "t", "clientId": "c", "clientSecret": "s",
+            "oauthTokenEndpoint": "https://login.example.com/token"}});
+        let input = bound(authentication, secrets);
+        let organization = Organization::parse("https://contoso.crm4.dynamics.com", &[]).unwrap();
+        let mut fields = Fields::of(&input);
+        let read = read(&mut fields, Some(&organization), &Settings::default()).unwrap();
+        read.destinations(&input, &organization)
+            .into_iter()
+            .map(|(names, url, destination)| {
+                let names = names.into_iter().map(str::to_owned).collect();
+                (names, url.host_str().unwrap().to_owned(), destination)
+            })
+            .collect()
+    }
+
+    const SECRETS: &[(&str, &str)] = &[
+        ("APP_SECRET", "authentication.clientSecret"),
+        ("BEARER", "authentication.token"),
+        ("AMOUNT", "inputs.Amount"),
+        ("OLD", "deskhandRun.flowSessionId"),
+    ];
+
+    #[test]
+    fn a_token_goes_where_its_secrets_may_go_and_both_places_are_asked_for() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            sent("oauth-client-credentials-flow", SECRETS),
+            [
+                (
+                    names(&["APP_SECRET", "BEARER"]),
+                    "login.example.com".to_owned(),
+                    Destination::TokenEndpoint
+                ),
+                (
+                    names(&["AMOUNT", "APP_SECRET"]),
+                    "contoso.crm4.dynamics.com".to_owned(),
+                    Destination::Api
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_form_keeps_of_another_sign_in_is_not_sent() {
+        let all = sent("bearer", SECRETS);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].0, ["AMOUNT", "BEARER"]);
+        assert_eq!(all[0].2, Destination::Api);
     }
 }

@@ -119,11 +119,7 @@ impl Session<'_> {
              cancelled.",
             queued.as_secs()
         );
-        if let Err(error) = self.dataverse.cancel_run(run).await
-            && error.class() == Class::SomeoneMustFixIt
-        {
-            tracing::debug!(%run, %error, "the cancelling was refused; the run may be over");
-        }
+        self.cancel_patiently(run).await?;
         let bounds = Bounds {
             ceiling: CANCEL_PATIENCE,
             max_queue_wait: None,
@@ -153,6 +149,23 @@ impl Session<'_> {
                 ),
                 ..error
             }),
+        }
+    }
+
+    /// Asks for the cancelling until the request is accepted, needless, or refused for good.
+    async fn cancel_patiently(&self, run: &Guid) -> Result<(), JobError> {
+        let began = Instant::now();
+        let mut pauses = self.settings.pace.pauses();
+        loop {
+            let Err(error) = self.request_cancel(run).await else {
+                return Ok(());
+            };
+            let pause = pauses.next(error.retry_after());
+            if error.class() == Class::SomeoneMustFixIt || began.elapsed() + pause > CANCEL_PATIENCE {
+                let doing = format!("Run {run} was queued longer than `maxQueueWait` allows. Cancelling it");
+                return Err(refusals::job_error(&doing, &error));
+            }
+            sleep(pause).await;
         }
     }
 

@@ -152,10 +152,23 @@ impl Dataverse {
             .await
         {
             Ok(answer) if answer.status == 204 || answer.body.is_empty() => Ok(None),
-            Ok(answer) => Ok(Some(answer.body)),
+            Ok(answer) => whole(answer).map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The file, if nothing of it is missing: outputs need not be JSON, so nothing else would tell.
+fn whole(answer: Answer) -> Result<Vec<u8>, Error> {
+    let told = answer.headers.get("x-ms-file-size").and_then(|size| size.to_str().ok());
+    let told: Option<usize> = told.and_then(|size| size.trim().parse().ok());
+    match told {
+        Some(size) if size != answer.body.len() => Err(Error::Answer(format!(
+            "{} bytes came of a file of {size}",
+            answer.body.len()
+        ))),
+        _ => Ok(answer.body),
     }
 }
 
