@@ -43,11 +43,11 @@ async fn bind(variables: Value, secrets: &[(&str, &str)]) -> Result<Bound, JobEr
 }
 
 async fn bound(variables: Value, secrets: &[(&str, &str)]) -> Value {
-    Value::Object(bind(variables, secrets).await.unwrap().variables)
+    Value::Object(bind(variables, secrets).await.expect("no error").variables)
 }
 
 async fn refused(variables: Value, secrets: &[(&str, &str)]) -> JobError {
-    bind(variables, secrets).await.err().expect("an error")
+    bind(variables, secrets).await.expect_err("an error")
 }
 
 #[tokio::test]

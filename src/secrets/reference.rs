@@ -69,7 +69,7 @@ impl<'a> Iterator for References<'a> {
                     continue;
                 }
             }
-            let length = bare_length(self.text[name..].as_bytes());
+            let length = bare_length(&self.text.as_bytes()[name..]);
             self.at = name + length;
             if length > 0 {
                 return Some(Reference {
