@@ -3,10 +3,21 @@
 //! In goes a [`Request`] with its deadlines and caps; out comes an [`Answer`] that was read whole, or an [`Error`] that
 //! says whether the request can have been executed. No URL and no secret ever stands in an error. Nothing is re-sent
 //! here: the caller alone knows what is safe to repeat.
+//!
+//! [`token`] fetches and keeps the access tokens that requests carry.
 
+mod connect;
 pub mod error;
+mod exchange;
+mod fingerprint;
+mod pool;
+mod redirect;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+pub mod token;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
 use url::Url;
@@ -23,15 +34,16 @@ pub struct Request {
     pub url: Url,
     /// Headers as they are sent; several values under one name are sent as several lines.
     pub headers: HeaderMap,
-    /// The body, whole. `None` sends none and no `Content-Length`.
+    /// The body, whole. `None` sends none and no `Content-Length`, but for methods that expect one (POST, PUT, PATCH:
+    /// `Content-Length: 0`).
     pub body: Option<Vec<u8>>,
-    /// Bound on connecting, TLS included.
+    /// Bound on connecting, TLS included. `None` leaves it to the operating system.
     pub connect_timeout: Option<Duration>,
-    /// Bound on each wait for bytes of the answer.
+    /// Bound on each wait for bytes of the answer, the first included.
     pub read_timeout: Option<Duration>,
-    /// Bound on the whole exchange.
+    /// Bound on the whole exchange, redirects included.
     pub total_timeout: Option<Duration>,
-    /// Follow redirects (at most 50, credentials stay at their origin)?
+    /// Follow redirects (at most 50, and never to another origin with credentials)?
     pub follow_redirects: bool,
     /// The largest answer that is read, in bytes, after decompression.
     pub max_answer_bytes: usize,
@@ -60,11 +72,11 @@ impl Request {
 /// A client certificate and trust of a task's own, PEM.
 #[derive(Clone)]
 pub struct ClientTls {
-    /// Certificate chain.
+    /// Certificate chain, leaf first. Needs the key.
     pub certificate: Option<secrecy::SecretString>,
-    /// Private key.
+    /// Private key (PKCS#8, PKCS#1 or SEC1), not encrypted. Needs the certificate.
     pub private_key: Option<secrecy::SecretString>,
-    /// Certificate authorities that are trusted beside the system's.
+    /// Certificate authorities that are trusted instead of the system's.
     pub trusted: Option<secrecy::SecretString>,
 }
 
@@ -75,28 +87,34 @@ pub struct Answer {
     pub status: u16,
     /// The reason phrase of the status line; empty if there was none.
     pub reason: String,
-    /// Headers; names are lower-case.
+    /// Headers; names are lower-case. `Content-Encoding` and `Content-Length` are gone where the body was decompressed.
     pub headers: HeaderMap,
     /// The body, decompressed.
     pub body: Vec<u8>,
 }
 
+impl Answer {
+    /// How long the server asks to wait: `Retry-After` as seconds or as an HTTP date, a day at most.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after::parse(self.headers.get(header::RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+    }
+}
+
 /// Sends requests over shared connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    plain: reqwest::Client,
+    pool: pool::Pool,
 }
 
 impl Client {
-    /// A client that uses the system's trust and proxies.
+    /// A client that uses the system's trust and proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Self, Error> {
-        let plain = reqwest::Client::builder()
-            .build()
-            .map_err(|error| Error::Invalid(error.without_url().to_string()))?;
-        Ok(Self { plain })
+        Ok(Self {
+            pool: pool::Pool::new()?,
+        })
     }
 
     /// Sends the request once and reads the answer whole.
@@ -105,24 +123,38 @@ impl Client {
     /// [`Error`]; [`Error::sent`] tells whether the request can have been executed. A status of 400 and above is an
     /// answer, not an error.
     pub async fn send(&self, request: Request) -> Result<Answer, Error> {
-        let built = self
-            .plain
-            .request(request.method, request.url)
-            .headers(request.headers)
-            .body(request.body.unwrap_or_default());
-        let answer = built
-            .send()
-            .await
-            .map_err(|error| Error::Broken(error.without_url().to_string()))?;
-        Ok(Answer {
-            status: answer.status().as_u16(),
-            reason: answer.status().canonical_reason().unwrap_or_default().into(),
-            headers: answer.headers().clone(),
-            body: answer
-                .bytes()
-                .await
-                .map_err(|error| Error::Broken(error.without_url().to_string()))?
-                .to_vec(),
-        })
+        self.send_where(request, |_| Ok(())).await
+    }
+
+    /// Like [`Client::send`], but asks before each hop, the first included, whether its URL may be called.
+    ///
+    /// # Errors
+    /// What `may_call` refused with, or [`Error`].
+    pub async fn send_where<E: From<Error>>(
+        &self,
+        request: Request,
+        may_call: impl Fn(&Url) -> Result<(), E>,
+    ) -> Result<Answer, E> {
+        let total = request.total_timeout;
+        let whole = async {
+            let mut request = request;
+            for _ in 0..=redirect::MAX_HOPS {
+                may_call(&request.url)?;
+                let client = self.pool.client_for(request.tls.as_ref())?;
+                let next = request.follow_redirects.then(|| request.clone());
+                let answer = exchange::once(&client, request).await?;
+                match next.and_then(|before| redirect::next(before, &answer)) {
+                    Some(hop) => request = hop,
+                    None => return Ok(answer),
+                }
+            }
+            Err(Error::Protocol(format!("more than {} redirects", redirect::MAX_HOPS)).into())
+        };
+        match total {
+            None => whole.await,
+            Some(total) => tokio::time::timeout(total, whole).await.unwrap_or_else(|_| {
+                Err(Error::Timeout(format!("The whole exchange took more than {} s.", total.as_secs_f64())).into())
+            }),
+        }
     }
 }

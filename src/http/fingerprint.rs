@@ -1,0 +1,47 @@
+//! Fingerprints: texts go in, 128 bits come out that only this process can compare.
+//!
+//! Caches are keyed by credentials; a fingerprint lets them do that without keeping a credential as a map key.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+
+/// Two keyed 64-bit hashes. The keys are random for each process, so nobody outside can make two inputs collide, and by
+/// chance it takes some 2^64 different inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint(u64, u64);
+
+impl Fingerprint {
+    /// The fingerprint of these parts, in this order; an absent part differs from an empty one.
+    pub(super) fn of<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
+        let (first, second) = KEYS.get_or_init(|| (RandomState::new(), RandomState::new()));
+        let (mut first, mut second) = (first.build_hasher(), second.build_hasher());
+        for part in parts {
+            for hasher in [&mut first, &mut second] {
+                match part {
+                    None => hasher.write_u8(0),
+                    Some(text) => {
+                        hasher.write_u8(1);
+                        hasher.write_usize(text.len());
+                        hasher.write(text.as_bytes());
+                    }
+                }
+            }
+        }
+        Self(first.finish(), second.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let one = Fingerprint::of([Some("ab"), Some("c")]);
+        assert!(one == Fingerprint::of([Some("ab"), Some("c")]));
+        assert!(one != Fingerprint::of([Some("a"), Some("bc")]));
+        assert!(one != Fingerprint::of([Some("c"), Some("ab")]));
+        assert!(Fingerprint::of([Some("")]) != Fingerprint::of([None]));
+    }
+}

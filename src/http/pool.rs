@@ -1,0 +1,112 @@
+//! Connections: a task's TLS identity goes in, a client that keeps connections with that identity comes out.
+//!
+//! Almost every request uses the one plain client. Tasks with a certificate or trust of their own get a client each,
+//! because connections must never be shared between identities; a bounded number of them is kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::connect::Watched;
+use super::fingerprint::Fingerprint;
+use super::{ClientTls, Error};
+
+/// Clients with a TLS identity of their own that are kept; the one unused for longest goes first.
+const KEPT: usize = 64;
+
+/// Clients by TLS identity. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    plain: reqwest::Client,
+    /// Least recently used first.
+    own: Arc<Mutex<Vec<(Fingerprint, reqwest::Client)>>>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Result<Self, Error> {
+        Ok(Self {
+            plain: build(None)?,
+            own: Arc::default(),
+        })
+    }
+
+    /// The client whose connections carry this identity.
+    pub(super) fn client_for(&self, tls: Option<&ClientTls>) -> Result<reqwest::Client, Error> {
+        let Some(tls) = tls else {
+            return Ok(self.plain.clone());
+        };
+        let parts = [&tls.certificate, &tls.private_key, &tls.trusted];
+        let key = Fingerprint::of(parts.map(|part| part.as_ref().map(|text| text.expose_secret())));
+        let lock = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut own = lock();
+            if let Some(at) = own.iter().position(|(known, _)| *known == key) {
+                let found = own.remove(at);
+                let client = found.1.clone();
+                own.push(found);
+                return Ok(client);
+            }
+        }
+        // Built without the lock: it parses certificates. A twin built meanwhile costs a few connections, no more.
+        let client = build(Some(tls))?;
+        let mut own = lock();
+        if own.len() >= KEPT {
+            own.remove(0);
+        }
+        own.push((key, client.clone()));
+        Ok(client)
+    }
+}
+
+fn build(tls: Option<&ClientTls>) -> Result<reqwest::Client, Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("deskhand/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        // Some old servers compare header names with case; the usual spelling suits them all.
+        .http1_title_case_headers()
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(64)
+        .connector_layer(Watched);
+    if let Some(tls) = tls {
+        builder = with_identity(builder, tls)?;
+    }
+    builder
+        .build()
+        .map_err(|error| Error::Invalid(format!("TLS cannot be set up: {}", super::error::root_text(&error))))
+}
+
+fn with_identity(mut builder: reqwest::ClientBuilder, tls: &ClientTls) -> Result<reqwest::ClientBuilder, Error> {
+    match (&tls.certificate, &tls.private_key) {
+        (None, None) => {}
+        (Some(certificate), Some(key)) => {
+            if key.expose_secret().contains("ENCRYPTED") {
+                return Err(Error::Invalid(
+                    "The client's private key is encrypted. Store it decrypted as a secret: `openssl pkey -in key.pem`."
+                        .into(),
+                ));
+            }
+            let both = zeroize::Zeroizing::new(format!("{}\n{}", key.expose_secret(), certificate.expose_secret()));
+            let identity = reqwest::Identity::from_pem(both.as_bytes()).map_err(|_| {
+                Error::Invalid(
+                    "The client certificate or its private key is not PEM. Give the whole blocks, with their \
+                     `-----BEGIN` and `-----END` lines."
+                        .into(),
+                )
+            })?;
+            builder = builder.identity(identity);
+        }
+        (Some(_), None) => return Err(Error::Invalid("The client certificate has no private key.".into())),
+        (None, Some(_)) => return Err(Error::Invalid("The client's private key has no certificate.".into())),
+    }
+    if let Some(trusted) = &tls.trusted {
+        let authorities = reqwest::Certificate::from_pem_bundle(trusted.expose_secret().as_bytes())
+            .ok()
+            .filter(|authorities| !authorities.is_empty())
+            .ok_or_else(|| Error::Invalid("The trusted certificate authority is not a PEM certificate.".into()))?;
+        builder = builder.tls_certs_only(authorities);
+    }
+    Ok(builder)
+}

@@ -1,0 +1,251 @@
+//! Tokens that are kept: a [`TokenRequest`] goes in, a token comes out, from memory where one still lives.
+//!
+//! All who want the same token at the same time share one fetch. A token is kept only when its endpoint said for how
+//! long it lives.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::super::Client;
+use super::super::fingerprint::Fingerprint;
+use super::{TokenError, TokenFault, TokenRequest};
+
+/// Tokens that are kept at most. When there are more, those that were unused for longest go.
+const KEPT: usize = 1000;
+/// A token is never handed out in the last moments of its life: it must still live when it arrives.
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
+/// After a failed refresh of a token that still lives, its endpoint is left alone for this long.
+const REFRESH_PAUSE: Duration = Duration::from_secs(15);
+
+/// A token that was asked for.
+#[derive(Clone)]
+pub struct Fetched {
+    /// The token.
+    pub token: SecretString,
+    /// Was it there already, or on its way for somebody else?
+    pub from_cache: bool,
+    /// How long it lives, counted from when it was fetched.
+    pub lifetime: Option<Duration>,
+}
+
+/// Fetches tokens and keeps them. Share one for the whole process.
+pub struct Tokens {
+    client: Client,
+    slots: Arc<Mutex<HashMap<Fingerprint, Slot>>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    kept: Option<Kept>,
+    flight: Option<Flight>,
+    last_used: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    token: SecretString,
+    lifetime: Duration,
+    refresh_at: Instant,
+    ends_at: Instant,
+}
+
+type Flight = Shared<BoxFuture<'static, Result<Fetched, TokenError>>>;
+
+impl Tokens {
+    /// An empty cache.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            slots: Arc::default(),
+        }
+    }
+
+    /// The token that this request stands for: kept, shared or fetched.
+    ///
+    /// # Errors
+    /// [`TokenError`] when the endpoint gave none and no kept one lives. Everybody who waited for the same fetch gets
+    /// the same error.
+    pub async fn get(&self, request: &TokenRequest) -> Result<Fetched, TokenError> {
+        let key = request.fingerprint();
+        let now = Instant::now();
+        let (flight, joined, fallback) = {
+            let mut slots = lock(&self.slots);
+            if slots.len() >= KEPT && !slots.contains_key(&key) {
+                make_room(&mut slots, now);
+            }
+            let slot = slots.entry(key).or_default();
+            slot.last_used = Some(now);
+            let fallback = slot.kept.clone().filter(|kept| now < kept.ends_at);
+            if let Some(kept) = &fallback
+                && now < kept.refresh_at
+            {
+                return Ok(kept.hand_out());
+            }
+            let joined = slot.flight.is_some();
+            let flight = slot
+                .flight
+                .get_or_insert_with(|| self.take_off(key, request.clone()))
+                .clone();
+            (flight, joined, fallback)
+        };
+        match (flight.await, fallback) {
+            (Ok(fetched), _) => Ok(Fetched {
+                from_cache: joined,
+                ..fetched
+            }),
+            (Err(error), Some(kept)) if error.is_retryable() && Instant::now() < kept.ends_at => Ok(kept.hand_out()),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Drops the token of this request: the next one is fetched.
+    pub fn forget(&self, request: &TokenRequest) {
+        if let Some(slot) = lock(&self.slots).get_mut(&request.fingerprint()) {
+            slot.kept = None;
+        }
+    }
+
+    /// Drops the token of this request if it is still the one that an API refused; another job may have had a new one
+    /// fetched meanwhile.
+    pub fn refused(&self, request: &TokenRequest, token: &SecretString) {
+        if let Some(slot) = lock(&self.slots).get_mut(&request.fingerprint()) {
+            let same = |kept: &mut Kept| kept.token.expose_secret() == token.expose_secret();
+            slot.kept.take_if(same);
+        }
+    }
+
+    /// Starts a fetch that goes on even when nobody waits for it any more: its result is kept for the next.
+    fn take_off(&self, key: Fingerprint, request: TokenRequest) -> Flight {
+        let client = self.client.clone();
+        let slots = Arc::clone(&self.slots);
+        let host = request.endpoint.host_str().unwrap_or_default().to_owned();
+        let fetching = tokio::spawn(async move {
+            let fetched = fetch(&client, &request).await;
+            let now = Instant::now();
+            let mut slots = lock(&slots);
+            if let Some(slot) = slots.get_mut(&key) {
+                slot.flight = None;
+                match &fetched {
+                    Ok(fetched) => slot.kept = Kept::new(fetched, now),
+                    Err(error) if error.is_retryable() => {
+                        if let Some(kept) = &mut slot.kept {
+                            kept.refresh_at = now + REFRESH_PAUSE;
+                        }
+                    }
+                    Err(_) => slot.kept = None,
+                }
+            }
+            fetched
+        });
+        let slots = Arc::clone(&self.slots);
+        async move {
+            fetching.await.unwrap_or_else(|_| {
+                // It panicked before it could leave the slot.
+                if let Some(slot) = lock(&slots).get_mut(&key) {
+                    slot.flight = None;
+                }
+                Err(TokenError::new(&host, TokenFault::Died))
+            })
+        }
+        .boxed()
+        .shared()
+    }
+}
+
+impl Kept {
+    /// What is kept of a token; nothing if its life is unknown or over before it could be used.
+    fn new(fetched: &Fetched, now: Instant) -> Option<Self> {
+        let lifetime = fetched.lifetime.filter(|lifetime| *lifetime > LAST_MOMENTS)?;
+        let early = (lifetime / 10).min(Duration::from_secs(300)).max(LAST_MOMENTS);
+        Some(Self {
+            token: fetched.token.clone(),
+            lifetime,
+            refresh_at: now + (lifetime - early),
+            ends_at: now + (lifetime - LAST_MOMENTS),
+        })
+    }
+
+    fn hand_out(&self) -> Fetched {
+        Fetched {
+            token: self.token.clone(),
+            from_cache: true,
+            lifetime: Some(self.lifetime),
+        }
+    }
+}
+
+fn lock(slots: &Mutex<HashMap<Fingerprint, Slot>>) -> MutexGuard<'_, HashMap<Fingerprint, Slot>> {
+    // Every change under the lock is whole before the next can panic.
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops what ended; if that was little, also the tenth that was unused for longest, so that the sorting is rare.
+fn make_room(slots: &mut HashMap<Fingerprint, Slot>, now: Instant) {
+    slots.retain(|_, slot| slot.flight.is_some() || slot.kept.as_ref().is_some_and(|kept| now < kept.ends_at));
+    if slots.len() <= KEPT - KEPT / 10 {
+        return;
+    }
+    let mut used: Vec<_> = slots.values().map(|slot| slot.last_used).collect();
+    let (_, threshold, _) = used.select_nth_unstable(KEPT / 10);
+    let threshold = *threshold;
+    slots.retain(|_, slot| slot.last_used > threshold);
+}
+
+async fn fetch(client: &Client, request: &TokenRequest) -> Result<Fetched, TokenError> {
+    let host = request.endpoint.host_str().unwrap_or_default();
+    let unreached = |error| TokenError::new(host, TokenFault::Unreached(error));
+    let http = request.to_http().map_err(unreached)?;
+    let answer = client.send(http).await.map_err(unreached)?;
+    let body: Option<Value> = (answer.status < 400)
+        .then(|| serde_json::from_slice(&answer.body).ok())
+        .flatten();
+    let token = body
+        .as_ref()
+        .and_then(|body| first(body, "access_token"))
+        .and_then(Value::as_str)
+        .filter(|token| !token.is_empty());
+    let Some(token) = token else {
+        return Err(TokenError::from_answer(host, answer));
+    };
+    let lifetime = body
+        .as_ref()
+        .and_then(|body| first(body, "expires_in"))
+        .and_then(seconds)
+        .map(Duration::from_secs);
+    Ok(Fetched {
+        token: token.into(),
+        from_cache: false,
+        lifetime,
+    })
+}
+
+/// The first field of this name anywhere in the value: an object's own before those of its children. Its depth is
+/// bounded by the JSON parser's.
+fn first<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields) => fields
+            .get(name)
+            .or_else(|| fields.values().find_map(|child| first(child, name))),
+        Value::Array(elements) => elements.iter().find_map(|child| first(child, name)),
+        _ => None,
+    }
+}
+
+/// A number of seconds. Some endpoints (Entra v1, managed identities) write it as a text. A year is enough for anybody
+/// and keeps the clock from overflowing.
+fn seconds(value: &Value) -> Option<u64> {
+    let seconds = match value {
+        Value::Number(number) => number
+            .as_u64()
+            .or_else(|| number.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64)),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    seconds.map(|seconds| seconds.min(365 * 24 * 3600))
+}

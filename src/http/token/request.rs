@@ -1,0 +1,300 @@
+//! What is asked of a token endpoint, and how it is written as a form (RFC 6749).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::super::fingerprint::Fingerprint;
+use super::super::{ClientTls, Error, Method, Request};
+
+/// A question to a token endpoint. All of it is the key under which the answer is kept.
+#[derive(Clone)]
+pub struct TokenRequest {
+    /// The token endpoint; http or https.
+    pub endpoint: Url,
+    /// The client's id.
+    pub client_id: SecretString,
+    /// The client's secret; public clients have none.
+    pub client_secret: Option<SecretString>,
+    /// How id and secret are shown.
+    pub client_authentication: ClientAuthentication,
+    /// What is shown beside them.
+    pub grant: Grant,
+    /// Scopes, separated by blanks.
+    pub scope: Option<String>,
+    /// For whom the token shall be.
+    pub audience: Audience,
+    /// Further form fields, e.g. `resource`.
+    pub extra: Vec<(String, String)>,
+    /// The client's own certificate and trust for this endpoint.
+    pub tls: Option<ClientTls>,
+}
+
+/// What a client shows to get a token.
+#[derive(Clone)]
+pub enum Grant {
+    /// Itself.
+    ClientCredentials,
+    /// A refresh token that it was given before.
+    RefreshToken(SecretString),
+    /// A user's name and password (ROPC).
+    Password {
+        /// The user's sign-in name.
+        username: SecretString,
+        /// The user's password.
+        password: SecretString,
+    },
+}
+
+/// How a client shows its id and secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// `Authorization: Basic`, of `id:secret` as they are (Camunda's runtime does not form-encode them first).
+    BasicHeader,
+    /// Form fields.
+    Body,
+}
+
+/// The form field `audience`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Not sent.
+    Absent,
+    /// Sent without a value, as Camunda's runtime does when a task names none.
+    Bare,
+    /// Sent with this value.
+    Value(String),
+}
+
+impl TokenRequest {
+    /// A client-credentials request with the credentials in the body, without scope and audience.
+    pub fn client_credentials(endpoint: Url, client_id: SecretString, client_secret: SecretString) -> Self {
+        Self {
+            endpoint,
+            client_id,
+            client_secret: Some(client_secret),
+            client_authentication: ClientAuthentication::Body,
+            grant: Grant::ClientCredentials,
+            scope: None,
+            audience: Audience::Absent,
+            extra: Vec::new(),
+            tls: None,
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let (grant, first, second) = match &self.grant {
+            Grant::ClientCredentials => ("client_credentials", None, None),
+            Grant::RefreshToken(token) => ("refresh_token", Some(token), None),
+            Grant::Password { username, password } => ("password", Some(username), Some(password)),
+        };
+        let (audience_kind, audience) = match &self.audience {
+            Audience::Absent => ("absent", None),
+            Audience::Bare => ("bare", None),
+            Audience::Value(value) => ("value", Some(value.as_str())),
+        };
+        let tls = self.tls.as_ref();
+        let secrets = [
+            Some(&self.client_id),
+            self.client_secret.as_ref(),
+            first,
+            second,
+            tls.and_then(|tls| tls.certificate.as_ref()),
+            tls.and_then(|tls| tls.private_key.as_ref()),
+            tls.and_then(|tls| tls.trusted.as_ref()),
+        ];
+        let texts = [
+            Some(self.endpoint.as_str()),
+            Some(grant),
+            Some(match self.client_authentication {
+                ClientAuthentication::BasicHeader => "header",
+                ClientAuthentication::Body => "body",
+            }),
+            self.scope.as_deref(),
+            Some(audience_kind),
+            audience,
+        ];
+        let extra = self.extra.iter().flat_map(|(name, value)| [name, value]);
+        Fingerprint::of(
+            texts
+                .into_iter()
+                .chain(
+                    secrets
+                        .into_iter()
+                        .map(|secret| secret.map(|text| text.expose_secret())),
+                )
+                .chain(extra.map(|text| Some(text.as_str()))),
+        )
+    }
+
+    /// The HTTP request that asks this.
+    pub(super) fn to_http(&self) -> Result<Request, Error> {
+        let mut request = Request::new(Method::POST, self.endpoint.clone());
+        request.total_timeout = Some(std::time::Duration::from_secs(60));
+        request.max_answer_bytes = 1024 * 1024;
+        request.tls.clone_from(&self.tls);
+        let headers = &mut request.headers;
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if self.client_authentication == ClientAuthentication::BasicHeader {
+            headers.insert(AUTHORIZATION, self.basic_header()?);
+        }
+        request.body = Some(self.form().into_bytes());
+        Ok(request)
+    }
+
+    fn basic_header(&self) -> Result<HeaderValue, Error> {
+        let secret = self.client_secret.as_ref().map_or("", |secret| secret.expose_secret());
+        let pair = Zeroizing::new(format!("{}:{secret}", self.client_id.expose_secret()));
+        let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+            .map_err(|_| Error::Invalid("The client's id and secret do not fit into a header.".into()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn form(&self) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        match &self.audience {
+            Audience::Absent => {}
+            Audience::Bare => {
+                form.append_key_only("audience");
+            }
+            Audience::Value(value) => {
+                form.append_pair("audience", value);
+            }
+        }
+        match &self.grant {
+            Grant::ClientCredentials => {
+                form.append_pair("grant_type", "client_credentials");
+            }
+            Grant::RefreshToken(token) => {
+                form.append_pair("grant_type", "refresh_token");
+                form.append_pair("refresh_token", token.expose_secret());
+            }
+            Grant::Password { username, password } => {
+                form.append_pair("grant_type", "password");
+                form.append_pair("username", username.expose_secret());
+                form.append_pair("password", password.expose_secret());
+            }
+        }
+        if let Some(scope) = self.scope.as_deref().filter(|scope| !scope.trim().is_empty()) {
+            form.append_pair("scope", scope);
+        }
+        if self.client_authentication == ClientAuthentication::Body {
+            form.append_pair("client_id", self.client_id.expose_secret());
+            if let Some(secret) = &self.client_secret {
+                form.append_pair("client_secret", secret.expose_secret());
+            }
+        }
+        form.extend_pairs(&self.extra);
+        form.finish()
+    }
+}
+
+impl std::fmt::Debug for TokenRequest {
+    // Everything but the endpoint's host may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("host", &self.endpoint.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> TokenRequest {
+        TokenRequest::client_credentials(
+            Url::parse("https://login.example/token").unwrap(),
+            "the client".into(),
+            "s&cret".into(),
+        )
+    }
+
+    fn body(request: &TokenRequest) -> String {
+        String::from_utf8(request.to_http().unwrap().body.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn credentials_in_the_body_are_form_encoded() {
+        let mut request = request();
+        request.scope = Some("one two".into());
+        request.audience = Audience::Value("aud".into());
+        assert_eq!(
+            body(&request),
+            "audience=aud&grant_type=client_credentials&scope=one+two&client_id=the+client&client_secret=s%26cret"
+        );
+        assert!(!request.to_http().unwrap().headers.contains_key(AUTHORIZATION));
+    }
+
+    #[test]
+    fn credentials_in_the_header_leave_the_body_and_a_bare_audience_has_no_equals_sign() {
+        let mut request = request();
+        request.client_authentication = ClientAuthentication::BasicHeader;
+        request.audience = Audience::Bare;
+        request.scope = Some("  ".into());
+        assert_eq!(body(&request), "audience&grant_type=client_credentials");
+        let header = &request.to_http().unwrap().headers[AUTHORIZATION];
+        assert_eq!(header, "Basic dGhlIGNsaWVudDpzJmNyZXQ=");
+        assert!(header.is_sensitive());
+    }
+
+    #[test]
+    fn refresh_tokens_and_passwords_are_grants() {
+        let mut request = request();
+        request.grant = Grant::RefreshToken("old/token".into());
+        request.client_secret = None;
+        assert_eq!(
+            body(&request),
+            "grant_type=refresh_token&refresh_token=old%2Ftoken&client_id=the+client"
+        );
+        request.grant = Grant::Password {
+            username: "me@example".into(),
+            password: "p w".into(),
+        };
+        request.extra = vec![("resource".into(), "r".into())];
+        assert_eq!(
+            body(&request),
+            "grant_type=password&username=me%40example&password=p+w&client_id=the+client&resource=r"
+        );
+    }
+
+    #[test]
+    fn every_field_counts_for_the_fingerprint() {
+        type Change = fn(&mut TokenRequest);
+        let changes: [Change; 10] = [
+            |r| r.endpoint.set_path("/other"),
+            |r| r.client_id = "x".into(),
+            |r| r.client_secret = None,
+            |r| r.client_authentication = ClientAuthentication::BasicHeader,
+            |r| r.grant = Grant::RefreshToken("x".into()),
+            |r| r.scope = Some("x".into()),
+            |r| r.audience = Audience::Bare,
+            |r| r.audience = Audience::Value("x".into()),
+            |r| r.extra.push(("a".into(), "b".into())),
+            |r| {
+                r.tls = Some(ClientTls {
+                    certificate: None,
+                    private_key: None,
+                    trusted: Some("x".into()),
+                });
+            },
+        ];
+        let mut seen = vec![request().fingerprint()];
+        for change in changes {
+            let mut changed = request();
+            change(&mut changed);
+            let fingerprint = changed.fingerprint();
+            assert!(!seen.contains(&fingerprint));
+            seen.push(fingerprint);
+        }
+        assert!(request().fingerprint() == seen[0]);
+    }
+}
