@@ -185,7 +185,7 @@ pub async fn an_unknown_job_is_not_found(subject: Subject) {
     let command = "Command 'UPDATE_TIMEOUT' rejected with code 'NOT_FOUND':";
     refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, &command);
     let command = format!(
-        "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update '{NO_KEY}', but no such job was found"
+        "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update job with key '{NO_KEY}', but no such job was found"
     );
     refused(subject.update_retries(&nobody, 1).await, Code::NotFound, &command);
     let command = format!(

@@ -139,12 +139,30 @@ pub async fn a_caught_error_takes_the_boundary_event(subject: Subject) {
         .set_variables(job.element_instance_key, json!({"local": true}), true)
         .await
         .unwrap();
-    subject.throw(&job, "E1", json!({"reason": "why"})).await.unwrap();
+    subject
+        .throw(&job, "E1", json!({"reason": "why", "a": 2}))
+        .await
+        .unwrap();
     let next = subject.job(&after).await;
-    assert_eq!(variables(&next), json!({"a": 1, "reason": "why"}));
+    // What the error brought is the boundary event's own.
+    assert_eq!(variables(&next), json!({"a": 1}));
     refused(subject.complete(&job, json!({})).await, Code::NotFound, "no such job");
     subject.complete(&next, json!({})).await.unwrap();
-    assert_eq!(ended(run).await, json!({"a": 1, "reason": "why"}));
+    assert_eq!(ended(run).await, json!({"a": 1}));
+}
+
+pub async fn variables_of_an_error_leave_by_output_mappings(subject: Subject) {
+    let (process, work, after) = (unique("process"), unique("work"), unique("after"));
+    let output = mapping(r#"<zeebe:output source="=reason" target="why"/>"#);
+    let output = format!("<bpmn:extensionElements>{output}</bpmn:extensionElements>");
+    let boundary = boundary("work", "", CATCHES_ERROR, &task("after", &after, ""));
+    let boundary = boundary.replacen("<bpmn:outgoing>", &format!("{output}<bpmn:outgoing>"), 1);
+    let content = chain("", &[task("work", &work, "")]) + &boundary;
+    subject.deploy(&file(&process, &content, &error("E1"))).await;
+    subject.start(&process, json!({"a": 1})).await;
+    let job = subject.job(&work).await;
+    subject.throw(&job, "E1", json!({"reason": "x", "a": 2})).await.unwrap();
+    assert_eq!(variables(&subject.job(&after).await), json!({"a": 1, "why": "x"}));
 }
 
 pub async fn an_error_leaves_its_subprocess(subject: Subject) {
@@ -192,7 +210,7 @@ pub async fn an_exact_error_code_comes_before_catching_all(subject: Subject) {
     subject.job(&any).await;
 }
 
-pub async fn a_gateway_takes_the_first_true_condition_or_the_default(subject: Subject) {
+pub async fn a_gateway_takes_the_last_true_condition_of_the_file_or_the_default(subject: Subject) {
     let process = unique("process");
     let (small, medium, other) = (unique("small"), unique("medium"), unique("other"));
     let condition = |to: &str, text: &str| {
@@ -204,8 +222,8 @@ pub async fn a_gateway_takes_the_first_true_condition_or_the_default(subject: Su
         r#"<bpmn:startEvent id="start"/>{}<bpmn:exclusiveGateway id="gateway" default="gateway-other"><bpmn:outgoing>gateway-other</bpmn:outgoing><bpmn:outgoing>to-small</bpmn:outgoing><bpmn:outgoing>to-medium</bpmn:outgoing></bpmn:exclusiveGateway>{}{}{}{}{}{}"#,
         flow("start", "gateway"),
         flow("gateway", "other"),
-        condition("small", "=n &lt; 10"),
         condition("medium", "=n &lt; 100 and ok"),
+        condition("small", "=n &lt; 10"),
         task("small", &small, "").xml(),
         task("medium", &medium, "").xml(),
         task("other", &other, "").xml(),
