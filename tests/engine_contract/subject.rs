@@ -89,7 +89,7 @@ impl Subject {
 
     /// Held while a test disturbs its neighbours.
     pub async fn alone(&mut self) -> Option<RwLockWriteGuard<'static, ()>> {
-        self.neighbour.take()?;
+        drop(self.neighbour.take()?);
         Some(ENGINE.write().await)
     }
 
@@ -324,11 +324,12 @@ impl Subject {
     /// Finds the incident of a job without retries, which cannot be resolved yet.
     pub async fn incident_without_retries(&self, before: i64) -> i64 {
         let (incident, result) = self.find_incident(before).await;
-        refused(
-            result,
-            Code::FailedPrecondition,
-            "has no retries left. Please update the job retries",
-        );
+        let code = if self.release < (8, 8) {
+            Code::NotFound
+        } else {
+            Code::FailedPrecondition
+        };
+        refused(result, code, "has no retries left. Please update the job retries");
         incident
     }
 
@@ -339,7 +340,7 @@ impl Subject {
             let newest = self.newest_key().await;
             for key in before..=newest {
                 match self.try_resolve(key).await {
-                    Err(status) if status.code() == Code::NotFound => {}
+                    Err(status) if status.message().contains("no such incident was found") => {}
                     result => return (key, result),
                 }
             }
