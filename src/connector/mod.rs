@@ -2,6 +2,8 @@
 //!
 //! One file or folder a connector. The worker knows them by their job type alone.
 
+pub mod http_json;
+
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;

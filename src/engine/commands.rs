@@ -181,9 +181,12 @@ fn verdict(status: &Status, unsure: bool) -> Verdict {
         Code::ResourceExhausted => Verdict::Again { ambiguous: false },
         // A token may have expired on the way; the next try brings a fresh one.
         Code::Unauthenticated => Verdict::Again { ambiguous: false },
-        Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::Unknown | Code::DataLoss => {
-            Verdict::Again { ambiguous: true }
-        }
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DataLoss => Verdict::Again { ambiguous: true },
         _ => Verdict::Final(Told::Refused(text())),
     }
 }

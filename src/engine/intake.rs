@@ -110,7 +110,9 @@ impl Push {
             Some(status) if refuses_for_good(status) => {
                 tracing::error!(job_type, reason = %Reason(status), "the engine refuses the job stream; trying again");
             }
-            Some(status) => tracing::info!(job_type, reason = %Reason(status), "the job stream broke; opening it again"),
+            Some(status) => {
+                tracing::info!(job_type, reason = %Reason(status), "the job stream broke; opening it again")
+            }
             None => tracing::debug!(job_type, "the job stream ended; opening it again"),
         }
         self.state = State::Pausing(Box::pin(tokio::time::sleep(jittered)));
@@ -129,7 +131,12 @@ fn open(engine: Engine, subscription: Subscription) -> Opening {
     };
     async move {
         let request = engine.authority.authorize(message).await?;
-        Ok(engine.streams.clone().stream_activated_jobs(request).await?.into_inner())
+        Ok(engine
+            .streams
+            .clone()
+            .stream_activated_jobs(request)
+            .await?
+            .into_inner())
     }
     .boxed()
 }
