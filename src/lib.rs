@@ -26,9 +26,15 @@
 
 pub mod connector;
 pub mod engine;
+pub mod feel;
 pub mod http;
+pub mod iso_duration;
 pub mod job;
+pub mod mapping;
+pub mod microsoft;
 pub mod outcome;
 pub mod progress;
+pub mod runs;
 pub mod sandbox;
 pub mod secrets;
+pub mod worker;

@@ -2,6 +2,7 @@
 //!
 //! One file or folder a connector. The worker knows them by their job type alone.
 
+pub mod desktop_flow;
 pub mod http_json;
 
 use futures_util::future::BoxFuture;

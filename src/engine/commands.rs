@@ -59,6 +59,9 @@ impl Commands {
                 Verdict::Final(told) => return told,
                 Verdict::Again { ambiguous } => unsure |= ambiguous,
             }
+            if status.code() == Code::Unauthenticated {
+                self.engine.authority.refused();
+            }
             let jittered = pause.mul_f64(0.5 + fastrand::f64());
             if Instant::now() + jittered >= until {
                 return Told::Unheard(Reason(&status).to_string());

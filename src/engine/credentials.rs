@@ -1,10 +1,15 @@
 //! Who we are to the engine: every call gets its `authorization` header here.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
+use url::Url;
+
+use crate::http::token::{Audience, TokenRequest, Tokens};
 
 /// How calls to the engine are authorised.
 #[derive(Clone, Debug, Default)]
@@ -34,29 +39,119 @@ pub enum Credentials {
     },
 }
 
-/// Puts the credentials on calls.
+/// Puts the credentials on calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Authority {
-    header: Option<MetadataValue<Ascii>>,
+    way: Arc<Way>,
+}
+
+enum Way {
+    Open,
+    Header(MetadataValue<Ascii>),
+    Token {
+        tokens: Arc<Tokens>,
+        request: Box<TokenRequest>,
+    },
+}
+
+/// Credentials that cannot work whatever the engine does.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialFault {
+    /// User name or password do not fit into a header.
+    #[error("The engine's user name or password holds characters that HTTP Basic cannot carry")]
+    Basic,
+    /// The token endpoint is not a URL.
+    #[error("The token endpoint `{url}` for the engine is not a URL ({source})")]
+    TokenUrl {
+        /// What was configured.
+        url: String,
+        /// What the parser says.
+        source: url::ParseError,
+    },
 }
 
 impl Authority {
     /// Calls without credentials.
     pub fn none() -> Self {
-        Self { header: None }
+        Self {
+            way: Arc::new(Way::Open),
+        }
+    }
+
+    /// Calls with these credentials; tokens are fetched when first needed and before they expire.
+    ///
+    /// # Errors
+    /// When the credentials cannot work whatever the engine does.
+    pub fn new(credentials: &Credentials, tokens: Arc<Tokens>) -> Result<Self, CredentialFault> {
+        let way = match credentials {
+            Credentials::None => Way::Open,
+            Credentials::Basic { username, password } => {
+                Way::Header(basic(username, password).ok_or(CredentialFault::Basic)?)
+            }
+            Credentials::OAuth {
+                token_url,
+                client_id,
+                client_secret,
+                audience,
+                scope,
+            } => {
+                let endpoint = Url::parse(token_url).map_err(|source| CredentialFault::TokenUrl {
+                    url: token_url.clone(),
+                    source,
+                })?;
+                let mut request =
+                    TokenRequest::client_credentials(endpoint, client_id.clone().into(), client_secret.clone());
+                request.scope.clone_from(scope);
+                request.audience = audience.clone().map_or(Audience::Absent, Audience::Value);
+                Way::Token {
+                    tokens,
+                    request: Box::new(request),
+                }
+            }
+        };
+        Ok(Self { way: Arc::new(way) })
     }
 
     /// A request that carries our credentials.
     ///
     /// # Errors
-    /// UNAUTHENTICATED when no token could be had.
+    /// UNAVAILABLE when no token could be had for now, UNAUTHENTICATED when the identity provider refuses us.
     pub async fn authorize<T>(&self, message: T) -> Result<Request<T>, Status> {
+        let header = match self.way.as_ref() {
+            Way::Open => None,
+            Way::Header(header) => Some(header.clone()),
+            Way::Token { tokens, request } => Some(bearer(tokens, request).await?),
+        };
         let mut request = Request::new(message);
-        if let Some(header) = &self.header {
-            request.metadata_mut().insert("authorization", header.clone());
+        if let Some(header) = header {
+            request.metadata_mut().insert("authorization", header);
         }
         Ok(request)
     }
+
+    /// The engine refused our token: the next call fetches a fresh one.
+    pub fn refused(&self) {
+        if let Way::Token { tokens, request } = self.way.as_ref() {
+            tokens.forget(request);
+        }
+    }
+}
+
+async fn bearer(tokens: &Tokens, request: &TokenRequest) -> Result<MetadataValue<Ascii>, Status> {
+    let fetched = tokens.get(request).await.map_err(|error| {
+        let text = format!("no token for the engine: {error}");
+        if error.is_retryable() {
+            Status::unavailable(text)
+        } else {
+            Status::unauthenticated(text)
+        }
+    })?;
+    let mut value: MetadataValue<Ascii> = format!("Bearer {}", fetched.token.expose_secret())
+        .parse()
+        .map_err(|_| Status::unauthenticated("the token for the engine holds characters that no header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// `Basic` credentials as a header's value.

@@ -104,6 +104,9 @@ impl Push {
         if self.opened.elapsed() >= HEALTHY_AFTER {
             self.pause = FIRST_PAUSE;
         }
+        if status.is_some_and(|status| status.code() == Code::Unauthenticated) {
+            self.engine.authority.refused();
+        }
         let jittered = self.pause.mul_f64(0.5 + fastrand::f64());
         let job_type = &self.subscription.job_type;
         match status {

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod credentials;
 pub mod gateway;
 pub mod intake;
+pub mod processes;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Variables with the secrets put in.
+//! Variables with the secrets put in: what a connector reads, and what must never be seen.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -10,6 +10,8 @@ pub struct Bound {
     pub variables: Map<String, Value>,
     /// Each secret that was put in, once for each field.
     pub used: Vec<Used>,
+    /// Name of each secret that was resolved, and the kind of provider that had it.
+    pub(super) resolved: Vec<(String, &'static str)>,
 }
 
 /// A secret at a place of the variables.
@@ -26,10 +28,23 @@ pub struct Used {
 impl Bound {
     /// Variables without any secret.
     pub fn plain(variables: Map<String, Value>) -> Self {
+        Self::new(variables, Vec::new())
+    }
+
+    /// Variables that hold these secrets.
+    pub fn new(variables: Map<String, Value>, used: Vec<Used>) -> Self {
         Self {
             variables,
-            used: Vec::new(),
+            used,
+            resolved: Vec::new(),
         }
+    }
+
+    /// Each secret that was resolved and the kind of provider that had it, once, in the order of first use.
+    pub fn resolved(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.resolved
+            .iter()
+            .map(|(name, provider)| (name.clone(), provider.to_string()))
     }
 
     /// Names of the secrets in fields at or below any of `paths` (`[""]` = everywhere).

@@ -1,12 +1,23 @@
 //! Secrets: what a reference names, where its value comes from, where it may go, and how it stays unseen.
 //!
 //! In go a job's variables with `{{secrets.NAME}}` in them; out come the same variables with values ([`Bound`]), and the
-//! list of what was put where, which [`policy`] and [`redaction`] need.
+//! list of what was put where, which [`policy`] and [`redaction`] need. [`reference`] is the grammar, [`resolve`] asks
+//! the providers ([`environment`], [`directory`]).
 
 pub mod bind;
+pub mod directory;
+pub mod environment;
+mod forms;
+pub mod hosts;
 pub mod policy;
+pub mod provider;
 pub mod redaction;
+pub mod reference;
+pub mod resolve;
+mod tree;
 
 pub use bind::{Bound, Used};
-pub use policy::{Destination, Policy};
+pub use policy::{Destination, Policy, Rule};
+pub use provider::SecretScope;
 pub use redaction::Redactor;
+pub use resolve::{Secrets, Settings};

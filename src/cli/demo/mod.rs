@@ -1,0 +1,226 @@
+//! `deskhand demo`: a process engine, a Power Automate simulator and a worker in one process, and one story told live.
+
+mod story;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::credentials::Authority;
+use crate::engine::processes::Finished;
+use crate::engine::{self, Credentials, Engine};
+use crate::http;
+use crate::mapping::Mapper;
+use crate::progress::{Progress, Step};
+use crate::sandbox;
+use crate::sandbox::power_automate::{Scenario, Simulator, World};
+use crate::secrets::Secrets;
+use crate::worker::{self, Pipeline};
+use story::{Seen, Story};
+
+/// One process instance, start to end, in this time at most: the longest scenario needs a quarter of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Steps that may wait for the terminal.
+const STEPS: usize = 1_024;
+
+const EXAMPLES: [(&str, &str); 2] = [
+    ("book-invoice.bpmn", include_str!("../../../examples/book-invoice.bpmn")),
+    ("classic.bpmn", include_str!("../../../examples/classic.bpmn")),
+];
+
+/// Watch a process run a (simulated) desktop flow through deskhand, on this machine alone.
+///
+/// Starts the embedded process engine and the Power Automate simulator on free loopback ports, deploys the processes
+/// of `examples/`, starts one instance and shows its way, step by step.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  deskhand demo                                      one task runs a flow and waits for it
+  deskhand demo --scenario fails                     the flow fails; a boundary event catches it
+  deskhand demo --engine http://localhost:26500      the same on a real Zeebe
+  deskhand demo --json | jq .                        for machines")]
+pub struct Args {
+    /// The story: success, fails (ends at a BPMN error boundary event), slow (the run waits for a machine), throttled
+    /// (Dataverse answers 429 first), classic (three HTTP tasks and a timer loop).
+    #[arg(long, default_value = "success", value_name = "NAME")]
+    scenario: Scenario,
+    /// Stay up afterwards, engine and simulator and worker, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// One JSON object a step, and last one with `outcome`, `variables` and `runsStarted`.
+    #[arg(long)]
+    json: bool,
+    /// Run on this engine instead of the embedded one, e.g. http://localhost:26500.
+    #[arg(long, value_name = "ADDRESS")]
+    engine: Option<String>,
+}
+
+/// Why the demo could not be shown.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("a server on loopback could not be started: {0}")]
+    Server(#[from] std::io::Error),
+    #[error("the embedded engine could not be started: {0}")]
+    Sandbox(#[from] sandbox::engine::StartError),
+    #[error(transparent)]
+    Engine(#[from] engine::channel::SetUpError),
+    #[error("HTTP could not be set up: {0}")]
+    Http(#[from] http::Error),
+    #[error("{what} failed: {} ({:?}){hint}", status.message(), status.code())]
+    Call { what: &'static str, status: Box<tonic::Status>, hint: &'static str },
+}
+
+/// How the instance ended.
+enum Ending {
+    Finished(Finished),
+    Incident,
+}
+
+/// Tells the story; the exit code is 0 when it ended as it should.
+pub async fn run(args: Args) -> ExitCode {
+    let story = Story::new(args.json);
+    match tell(&args, story).await {
+        Ok(code) => code,
+        Err(trouble) => {
+            anstream::eprintln!("deskhand demo: {trouble}");
+            ExitCode::from(crate::cli::UNAVAILABLE)
+        }
+    }
+}
+
+async fn tell(args: &Args, mut story: Story) -> Result<ExitCode, Trouble> {
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let simulator = Simulator::start(loopback, World::demo(args.scenario)).await?;
+    let embedded = match args.engine {
+        Some(_) => None,
+        None => Some(sandbox::engine::Engine::start(loopback, sandbox::engine::Settings::default()).await?),
+    };
+    let address = match (&args.engine, &embedded) {
+        (Some(address), _) if address.contains("://") => address.clone(),
+        (Some(address), _) => format!("http://{address}"),
+        (None, Some(embedded)) => format!("http://{}", embedded.address()),
+        (None, None) => unreachable!("without --engine the embedded one was started"),
+    };
+    story.stage(&address, embedded.is_some(), &simulator.organization());
+
+    let engine = connect(address.clone())?;
+    let (steps, mut seen) = mpsc::channel(STEPS);
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker::run(
+        engine.clone(),
+        Arc::new(pipeline(&simulator, watcher(steps.clone()))?),
+        worker::Settings { max_jobs: 8, drain_grace: Duration::from_secs(2), ..worker::Settings::default() },
+        watcher(steps),
+        stop.clone(),
+    ));
+
+    let unreachable = "\nIs the engine running there? Try `deskhand check`, or leave --engine out.";
+    engine.deploy(&EXAMPLES).await.map_err(call("deploying the examples", unreachable))?;
+    let (process, variables) = instance(args.scenario, &simulator);
+    story.started(process, &variables);
+    let mut ending = Box::pin(engine.run_process(process, &variables, PATIENCE));
+    let mut business_error = false;
+    let ending = loop {
+        tokio::select! {
+            // Steps first: what happened before the end is told before it.
+            biased;
+            Some(step) = seen.recv() => {
+                story.step(&step);
+                match step.step {
+                    Step::Answered { outcome: "incident", .. } => break Ending::Incident,
+                    Step::Answered { outcome: "bpmn-error", .. } => business_error = true,
+                    _ => {}
+                }
+            }
+            finished = &mut ending => {
+                break Ending::Finished(finished.map_err(call("running the process", ""))?);
+            }
+        }
+    };
+    drop(ending_steps(&mut seen, &mut story));
+    let (outcome, variables) = match &ending {
+        Ending::Incident => ("incident", &Value::Null),
+        Ending::Finished(finished) if business_error => ("error-event", &finished.variables),
+        Ending::Finished(finished) => ("completed", &finished.variables),
+    };
+    story.ended(outcome, variables, simulator.runs_started());
+    if args.keep {
+        story.kept(&address, &simulator.organization(), &simulator.token_endpoint());
+        keep(&mut seen, &mut story).await;
+    } else {
+        story.next(args.scenario, embedded.is_some());
+    }
+    stop.cancel();
+    let _ = working.await;
+    simulator.stop().await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    let expected = if args.scenario == Scenario::Fails { "error-event" } else { "completed" };
+    Ok(if outcome == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn connect(address: String) -> Result<Engine, Trouble> {
+    let settings = engine::Settings {
+        address,
+        credentials: Credentials::None,
+        ca_certificate: None,
+        override_authority: None,
+        tenant_ids: Vec::new(),
+        worker_name: "deskhand-demo".into(),
+    };
+    Ok(Engine::new(settings, Authority::none())?)
+}
+
+/// The worker of the demo knows the simulator's application by two secrets, and may send them to the simulator only.
+fn pipeline(simulator: &Simulator, progress: Progress) -> Result<Pipeline, Trouble> {
+    todo_pipeline(simulator, progress)
+}
+
+fn watcher(steps: mpsc::Sender<Seen>) -> Progress {
+    Progress::watched_by(move |job, step| {
+        // A terminal that hangs must not hold up the work: what does not fit is not shown.
+        let _ = steps.try_send(Seen::new(job, step));
+    })
+}
+
+fn instance(scenario: Scenario, simulator: &Simulator) -> (&'static str, Value) {
+    let mut variables = json!({
+        "invoiceId": "4711",
+        "amount": 129.9,
+        "organizationUri": simulator.organization(),
+        "tokenEndpoint": simulator.token_endpoint(),
+    });
+    match scenario {
+        Scenario::Classic => {
+            variables["pollEvery"] = "PT1S".into();
+            ("classic", variables)
+        }
+        _ => ("book-invoice", variables),
+    }
+}
+
+/// Steps that were made before the end and not yet told.
+fn ending_steps(seen: &mut mpsc::Receiver<Seen>, story: &mut Story) {
+    while let Ok(step) = seen.try_recv() {
+        story.step(&step);
+    }
+}
+
+async fn keep(seen: &mut mpsc::Receiver<Seen>, story: &mut Story) {
+    loop {
+        tokio::select! {
+            Some(step) = seen.recv() => story.step(&step),
+            _ = tokio::signal::ctrl_c() => return,
+        }
+    }
+}
+
+fn call(what: &'static str, hint: &'static str) -> impl FnOnce(tonic::Status) -> Trouble {
+    move |status| Trouble::Call { what, status: Box::new(status), hint }
+}

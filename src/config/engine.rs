@@ -1,0 +1,125 @@
+//! The engine's address and our credentials, as Camunda's own clients would understand the same variables.
+
+use std::path::PathBuf;
+
+use super::sources::Sources;
+use crate::engine::{Credentials, Settings};
+
+const SAAS_TOKEN_URL: &str = "https://login.cloud.camunda.io/oauth/token";
+const SAAS_AUDIENCE: &str = "zeebe.camunda.io";
+
+pub(super) fn settings(s: &mut Sources<'_>) -> Settings {
+    let credentials = credentials(s);
+    let with_tokens = matches!(credentials, Credentials::OAuth { .. });
+    Settings {
+        address: address(s, with_tokens),
+        credentials,
+        ca_certificate: ca_certificate(s),
+        override_authority: s.optional("engine.override_authority"),
+        tenant_ids: s.list("engine.tenant_ids"),
+        worker_name: s.text("engine.worker_name"),
+    }
+}
+
+fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
+    let cluster = (s.optional("engine.cluster_id"), s.optional("engine.region"));
+    let insecure = s.optional_switch("engine.insecure");
+    let written = s.text("engine.address");
+    let given = s.used.iter().any(|used| used.key == "engine.address");
+    match cluster {
+        (Some(id), Some(region)) if !given => return format!("https://{id}.{region}.zeebe.camunda.io:443"),
+        (Some(_), None) | (None, Some(_)) => {
+            let place = s.place("engine.cluster_id");
+            s.fault(place, "cluster_id and region go together: set both, or the address alone");
+        }
+        _ => {}
+    }
+    let text = written.trim().trim_end_matches('/');
+    let (scheme, rest) = match text.split_once("://") {
+        Some(("http" | "grpc", rest)) => ("http", rest),
+        Some(("https" | "grpcs", rest)) => ("https", rest),
+        Some((other, rest)) => {
+            let place = s.place("engine.address");
+            s.fault(place, format!("`{other}://` is not a scheme of the gateway: write http://, https://, grpc:// or grpcs://"));
+            ("http", rest)
+        }
+        None => {
+            let tls = insecure.map_or(text.ends_with(":443") || with_tokens, |insecure| !insecure);
+            (if tls { "https" } else { "http" }, text)
+        }
+    };
+    let authority = if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        rest.to_owned()
+    } else if scheme == "https" {
+        format!("{rest}:443")
+    } else {
+        format!("{rest}:26500")
+    };
+    let address = format!("{scheme}://{authority}");
+    match url::Url::parse(&address) {
+        Ok(url) if url.host().is_some() && matches!(url.path(), "" | "/") => {}
+        _ => {
+            let place = s.place("engine.address");
+            s.fault(place, format!("`{written}` is not an address like http://localhost:26500 or localhost:26500"));
+        }
+    }
+    address
+}
+
+fn credentials(s: &mut Sources<'_>) -> Credentials {
+    let client_id = s.optional("engine.client_id");
+    let client_secret = s.secret("engine.client_secret");
+    let username = s.optional("engine.username");
+    let password = s.secret("engine.password");
+    let token_url = s.optional("engine.token_url");
+    let audience = s.optional("engine.audience");
+    let scope = s.optional("engine.scope");
+    if client_id.is_some() && username.is_some() {
+        let place = s.place("engine.username");
+        s.fault(place, "both a client id (OAuth) and a user name (Basic) are set: the engine takes one of them");
+    }
+    match (client_id, client_secret) {
+        (Some(client_id), Some(client_secret)) => {
+            let saas = token_url.as_deref().is_none_or(|url| url == SAAS_TOKEN_URL);
+            let token_url = token_url.unwrap_or_else(|| SAAS_TOKEN_URL.to_owned());
+            if let Err(error) = url::Url::parse(&token_url) {
+                let place = s.place("engine.token_url");
+                s.fault(place, format!("`{token_url}` is not a URL ({error})"));
+            }
+            let audience = audience.or_else(|| saas.then(|| SAAS_AUDIENCE.to_owned()));
+            return Credentials::OAuth { token_url, client_id, client_secret, audience, scope };
+        }
+        (Some(_), None) => {
+            let place = s.place("engine.client_id");
+            s.fault(place, "a client id needs a secret: set CAMUNDA_CLIENT_SECRET or ZEEBE_CLIENT_SECRET");
+        }
+        (None, Some(_)) => {
+            let place = s.place("engine.client_secret");
+            s.fault(place, "a client secret needs an id: set CAMUNDA_CLIENT_ID or ZEEBE_CLIENT_ID");
+        }
+        (None, None) => {}
+    }
+    match (username, password) {
+        (Some(username), Some(password)) => Credentials::Basic { username, password },
+        (None, None) => Credentials::None,
+        _ => {
+            let place = s.place("engine.username");
+            s.fault(place, "Basic needs both: set CAMUNDA_BASIC_AUTH_USERNAME and CAMUNDA_BASIC_AUTH_PASSWORD");
+            Credentials::None
+        }
+    }
+}
+
+fn ca_certificate(s: &mut Sources<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(s.optional("engine.ca_certificate")?);
+    let fault = match std::fs::read_to_string(&path) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => None,
+        Ok(_) => Some("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned()),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    };
+    if let Some(fault) = fault {
+        let place = s.place("engine.ca_certificate");
+        s.fault(place, format!("{} {fault}", path.display()));
+    }
+    Some(path)
+}

@@ -1,0 +1,110 @@
+//! `deskhand.toml`: text in, known keys with their texts out; unknown keys are faults with the nearest known one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::settings::Setting;
+use super::values::Kind;
+use super::{Environment, Fault, Flags, sources};
+
+const DEFAULT_NAME: &str = "deskhand.toml";
+const NAMED_BY: &str = "DESKHAND_CONFIG";
+const RULES: &str = "secrets.rule";
+
+/// What the file says.
+#[derive(Default)]
+pub struct File {
+    pub(super) name: String,
+    pub(super) values: HashMap<&'static str, String>,
+    pub(super) rules: Vec<RuleText>,
+}
+
+/// A `[[secrets.rule]]`, as written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct RuleText {
+    /// Which secrets: a name, `*` stands for any characters.
+    pub name: String,
+    /// Where they may go.
+    pub hosts: Vec<String>,
+    /// For which job types; empty: all.
+    #[serde(default)]
+    pub connectors: Vec<String>,
+}
+
+/// Reads the file that `--config` or the environment names, else `deskhand.toml` where it exists.
+pub(super) fn read(flags: &Flags, environment: &dyn Environment) -> (File, Vec<Fault>) {
+    let named = flags.config.clone().or_else(|| environment.get(NAMED_BY).map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_NAME));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&path, &text),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Default::default(),
+        Err(error) => {
+            let fault = Fault { place: path.display().to_string(), message: format!("cannot be read: {error}") };
+            (File::default(), vec![fault])
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
+    let name = path.display().to_string();
+    let mut file = File { name: name.clone(), ..File::default() };
+    let mut faults = Vec::new();
+    let table: Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            // The parser's text shows line, column and the line itself.
+            faults.push(Fault { place: name, message: error.to_string().trim_end().to_owned() });
+            return (file, faults);
+        }
+    };
+    for (section, value) in table {
+        let Value::Table(entries) = value else {
+            faults.push(unknown(&name, &section));
+            continue;
+        };
+        for (entry, value) in entries {
+            let key = format!("{section}.{entry}");
+            if let Err(fault) = file.take(&key, value) {
+                faults.push(fault);
+            }
+        }
+    }
+    (file, faults)
+}
+
+impl File {
+    fn take(&mut self, key: &str, value: Value) -> Result<(), Fault> {
+        let fault = |message: String| Fault { place: format!("{}, {key}", self.name), message };
+        if key == RULES {
+            self.rules = value.try_into().map_err(|error: toml::de::Error| {
+                fault(format!("{}; a rule has `name`, `hosts` and perhaps `connectors`", error.message()))
+            })?;
+            return Ok(());
+        }
+        let Some(setting) = Setting::find(key) else { return Err(unknown(&self.name, key)) };
+        let text = match value {
+            Value::String(text) => text,
+            Value::Integer(number) => number.to_string(),
+            Value::Boolean(switch) => switch.to_string(),
+            Value::Array(items) if setting.kind == Kind::List => {
+                let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+                texts.ok_or_else(|| fault("must be a list of texts".into()))?.join(",")
+            }
+            other => return Err(fault(format!("takes no {}", other.type_str()))),
+        };
+        self.values.insert(setting.key, text);
+        Ok(())
+    }
+}
+
+fn unknown(file: &str, key: &str) -> Fault {
+    let hint = match sources::nearest(key) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => String::new(),
+    };
+    Fault { place: format!("{file}, {key}"), message: format!("there is no such setting{hint}") }
+}

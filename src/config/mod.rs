@@ -1,0 +1,156 @@
+//! From what was typed to what it means: flags > environment > `deskhand.toml` go in, a [`Config`] comes out, or every
+//! fault at once ([`Faults`]).
+//!
+//! [`settings`] is the one table of all settings; flags, the reference file and the README's table are made from it.
+
+mod engine;
+mod file;
+pub mod reference;
+pub mod settings;
+mod sources;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::secrets::policy::{self, Cloud};
+use crate::secrets::{self, environment};
+use crate::{connector, engine as engine_room, http, worker};
+pub use file::RuleText;
+pub use sources::{Environment, Flags, Process, Source, Sources, Used};
+pub use values::Kind;
+
+/// What deskhand was told to do. Every value is valid by itself and with the others.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The process engine.
+    pub engine: engine_room::Settings,
+    /// Intake and drain.
+    pub worker: worker::Settings,
+    /// Where secrets come from.
+    pub secrets: secrets::Settings,
+    /// Where they may go.
+    pub policy: policy::Settings,
+    /// The connectors.
+    pub connectors: connector::Settings,
+    /// Job types that are worked on; empty: all that deskhand knows.
+    pub job_types: Vec<String>,
+    /// Logs.
+    pub log: Log,
+    /// Address of the port for operations; `None`: no such port.
+    pub admin: Option<SocketAddr>,
+    /// Each setting that was not left at its default, and where it came from.
+    pub used: Vec<Used>,
+}
+
+/// How logs look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A filter like `info,deskhand::engine=debug`.
+    pub filter: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+/// Something in the configuration that cannot work: where it was written, what was found, what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The flag, variable or file and key.
+    pub place: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// All faults of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    fn text(&self) -> String {
+        let lines: Vec<String> = self.0.iter().map(|fault| format!("{}: {}", fault.place, fault.message)).collect();
+        lines.join("\n")
+    }
+}
+
+impl Config {
+    /// Reads every source and checks everything.
+    ///
+    /// # Errors
+    /// Every fault that there is, not only the first.
+    pub fn load(flags: &Flags, environment: &dyn Environment) -> Result<Self, Faults> {
+        let (file, mut faults) = file::read(flags, environment);
+        let mut sources = Sources::new(flags, environment, file);
+        let config = Self::from_sources(&mut sources);
+        faults.append(&mut sources.faults);
+        if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    }
+
+    fn from_sources(s: &mut Sources<'_>) -> Self {
+        let rules = s.rules();
+        Self {
+            engine: engine::settings(s),
+            worker: worker::Settings {
+                max_jobs: s.count("worker.max_jobs", 1..=100_000),
+                job_timeout: s.duration("worker.job_timeout"),
+                poll_interval: s.duration("worker.poll_interval"),
+                stream_enabled: s.switch("worker.stream_enabled"),
+                drain_grace: s.duration("worker.drain_grace"),
+            },
+            secrets: secrets::Settings {
+                environment: s.switch("secrets.environment").then(|| environment::Settings {
+                    prefix: s.text("secrets.prefix"),
+                    tenant_aware: s.switch("secrets.tenant_aware"),
+                    process_aware: s.switch("secrets.process_aware"),
+                }),
+                directory: s.optional("secrets.directory").map(PathBuf::from),
+                bare_references: s.switch("secrets.bare_references"),
+            },
+            policy: policy::Settings {
+                rules,
+                organizations: s.hosts("secrets.organizations"),
+                cloud: match s.choice("secrets.cloud") {
+                    "gcc" => Cloud::Gcc,
+                    "gcc-high" => Cloud::GccHigh,
+                    "dod" => Cloud::Dod,
+                    "china" => Cloud::China,
+                    _ => Cloud::Public,
+                },
+            },
+            connectors: connector::Settings {
+                http_json: connector::http_json::Settings {
+                    max_answer_bytes: s.count("http.max_answer_bytes", 1_024..=1_073_741_824),
+                    ..connector::http_json::Settings::default()
+                },
+                desktop_flow: connector::desktop_flow::Settings {
+                    ..connector::desktop_flow::Settings::default()
+                },
+            },
+            job_types: s.list("worker.job_types"),
+            log: Log { filter: s.text("log.filter"), json: s.choice("log.format") == "json" },
+            admin: s.optional("admin.listen").and_then(|text| s.socket_address("admin.listen", &text)),
+            used: std::mem::take(&mut s.used),
+        }
+    }
+
+    /// The secrets of this configuration, environment variables read from the process.
+    pub fn secrets(&self) -> secrets::Secrets {
+        secrets::Secrets::from_settings(&self.secrets, |name| std::env::var(name).ok())
+    }
+
+    /// The connectors of this configuration, ready to work.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
+        let client = http::Client::new()?;
+        let tokens = Arc::new(http::token::Tokens::new(client.clone()));
+        let policy = Arc::new(policy::Policy::new(self.policy.clone()));
+        let mut all = connector::all(&client, &tokens, &policy, &self.connectors);
+        if !self.job_types.is_empty() {
+            all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,119 @@
+//! The table of all settings.
+
+use super::values::Kind;
+
+/// One setting: `section.name` in `deskhand.toml`, `DESKHAND_SECTION_NAME` in the environment, `--flag` where it has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Section and name in the file, joined by a dot.
+    pub key: &'static str,
+    /// What kind of value it takes.
+    pub kind: Kind,
+    /// Its default as text; empty where the setting is off or derived.
+    pub default: &'static str,
+    /// Names in the environment beside its own, by falling precedence: those of Camunda's clients.
+    pub variables: &'static [&'static str],
+    /// Flag without the dashes; secrets have none, because other users can read a command line.
+    pub flag: Option<&'static str>,
+    /// What it does, one line.
+    pub meaning: &'static str,
+}
+
+impl Setting {
+    /// `DESKHAND_WORKER_MAX_JOBS` for `worker.max_jobs`.
+    pub fn variable(&self) -> String {
+        format!("DESKHAND_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The setting with this key.
+    pub fn find(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+}
+
+const fn setting(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { key, kind, default, variables: &[], flag: None, meaning }
+}
+
+impl Setting {
+    const fn or(mut self, variables: &'static [&'static str]) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+}
+
+/// Every setting, in the order of the reference file.
+pub const SETTINGS: &[Setting] = &[
+    setting("engine.address", Kind::Text, "http://localhost:26500", "The gateway: http(s)://host:port, grpc(s)://host:port, or host:port.")
+        .or(&["CAMUNDA_GRPC_ADDRESS", "CAMUNDA_CLIENT_GRPCADDRESS", "ZEEBE_GRPC_ADDRESS", "ZEEBE_ADDRESS"])
+        .flag("engine"),
+    setting("engine.insecure", Kind::Switch, "", "For an address without a scheme: plain text (true) or TLS (false). Default: TLS on port 443 or with credentials of an identity provider, else plain text.")
+        .or(&["CAMUNDA_INSECURE_CONNECTION", "ZEEBE_INSECURE_CONNECTION"]),
+    setting("engine.ca_certificate", Kind::Text, "", "PEM file of the certificate authority that signed the gateway's certificate. Default: the system's authorities.")
+        .or(&["CAMUNDA_CA_CERTIFICATE_PATH", "CAMUNDA_CLIENT_CACERTIFICATEPATH", "ZEEBE_CA_CERTIFICATE_PATH"])
+        .flag("ca-certificate"),
+    setting("engine.override_authority", Kind::Text, "", "Name that the gateway's certificate is checked against, where it is not the address's.")
+        .or(&["CAMUNDA_OVERRIDE_AUTHORITY", "CAMUNDA_CLIENT_OVERRIDEAUTHORITY", "ZEEBE_OVERRIDE_AUTHORITY"]),
+    setting("engine.cluster_id", Kind::Text, "", "Camunda SaaS: the cluster's id; with the region it makes the address.")
+        .or(&["CAMUNDA_CLIENT_CLOUD_CLUSTERID", "CAMUNDA_CLUSTER_ID"]),
+    setting("engine.region", Kind::Text, "", "Camunda SaaS: the cluster's region, e.g. bru-2.")
+        .or(&["CAMUNDA_CLIENT_CLOUD_REGION", "CAMUNDA_CLUSTER_REGION"]),
+    setting("engine.client_id", Kind::Text, "", "OAuth client credentials for the engine: the client's id.")
+        .or(&["CAMUNDA_CLIENT_ID", "CAMUNDA_CLIENT_AUTH_CLIENTID", "ZEEBE_CLIENT_ID"]),
+    setting("engine.client_secret", Kind::Secret, "", "OAuth client credentials for the engine: the client's secret.")
+        .or(&["CAMUNDA_CLIENT_SECRET", "CAMUNDA_CLIENT_AUTH_CLIENTSECRET", "ZEEBE_CLIENT_SECRET"]),
+    setting("engine.token_url", Kind::Text, "", "OAuth token endpoint. Default with a client id: Camunda SaaS's, https://login.cloud.camunda.io/oauth/token.")
+        .or(&["CAMUNDA_OAUTH_URL", "CAMUNDA_AUTHORIZATION_SERVER_URL", "CAMUNDA_CLIENT_AUTH_TOKENURL", "ZEEBE_AUTHORIZATION_SERVER_URL"]),
+    setting("engine.audience", Kind::Text, "", "OAuth audience. Default at Camunda SaaS: zeebe.camunda.io.")
+        .or(&["CAMUNDA_TOKEN_AUDIENCE", "CAMUNDA_CLIENT_AUTH_AUDIENCE", "ZEEBE_TOKEN_AUDIENCE"]),
+    setting("engine.scope", Kind::Text, "", "OAuth scope, where the identity provider wants one.")
+        .or(&["CAMUNDA_TOKEN_SCOPE", "CAMUNDA_CLIENT_AUTH_SCOPE", "ZEEBE_TOKEN_SCOPE"]),
+    setting("engine.username", Kind::Text, "", "HTTP Basic for the engine: the user's name.")
+        .or(&["CAMUNDA_BASIC_AUTH_USERNAME", "CAMUNDA_CLIENT_AUTH_USERNAME"]),
+    setting("engine.password", Kind::Secret, "", "HTTP Basic for the engine: the user's password.")
+        .or(&["CAMUNDA_BASIC_AUTH_PASSWORD", "CAMUNDA_CLIENT_AUTH_PASSWORD"]),
+    setting("engine.tenant_ids", Kind::List, "", "Tenants whose jobs are taken. Empty: the engine is used without tenants.")
+        .or(&["CAMUNDA_DEFAULT_JOB_WORKER_TENANT_IDS", "ZEEBE_DEFAULT_JOB_WORKER_TENANT_IDS", "CAMUNDA_CLIENT_WORKER_DEFAULTS_TENANTIDS", "CAMUNDA_TENANT_ID", "CAMUNDA_DEFAULT_TENANT_ID", "ZEEBE_DEFAULT_TENANT_ID"])
+        .flag("tenant"),
+    setting("engine.worker_name", Kind::Text, "deskhand", "Name shown at jobs. One per deployment, not per replica: replicas with one name share their streams best.")
+        .or(&["CAMUNDA_WORKER_NAME"])
+        .flag("worker-name"),
+    setting("worker.max_jobs", Kind::Count, "32", "Jobs that are worked on at once, over all job types.")
+        .or(&["CAMUNDA_WORKER_MAX_CONCURRENT_JOBS"])
+        .flag("max-jobs"),
+    setting("worker.job_timeout", Kind::Duration, "5m", "How long the engine waits for a job's outcome; kept up by heartbeats while the job runs.")
+        .or(&["CAMUNDA_WORKER_TIMEOUT"])
+        .flag("job-timeout"),
+    setting("worker.poll_interval", Kind::Duration, "2500ms", "How often the backlog is asked for while nothing is found there."),
+    setting("worker.stream_enabled", Kind::Switch, "true", "Take pushed jobs. Without it all jobs come by polls.")
+        .or(&["CAMUNDA_CLIENT_WORKER_STREAM_ENABLED", "ZEEBE_CLIENT_WORKER_STREAM_ENABLED"]),
+    setting("worker.drain_grace", Kind::Duration, "30s", "How long running jobs may go on after SIGTERM.")
+        .flag("drain-grace"),
+    setting("worker.job_types", Kind::List, "", "Job types that are worked on. Empty: all that deskhand knows.")
+        .flag("job-type"),
+    setting("secrets.environment", Kind::Switch, "true", "Look for secrets in environment variables.")
+        .or(&["CAMUNDA_CONNECTOR_SECRETPROVIDER_ENVIRONMENT_ENABLED"]),
+    setting("secrets.prefix", Kind::Text, "SECRET_", "What stands before a secret's name in the environment: {{secrets.TOKEN}} is SECRET_TOKEN.")
+        .or(&["CAMUNDA_CONNECTOR_SECRETPROVIDER_ENVIRONMENT_PREFIX"]),
+    setting("secrets.tenant_aware", Kind::Switch, "false", "Put the tenant's id and _ before the name.")
+        .or(&["CAMUNDA_CONNECTOR_SECRETPROVIDER_ENVIRONMENT_TENANTAWARE"]),
+    setting("secrets.process_aware", Kind::Switch, "false", "Put the process's BPMN id and _ before the name, after the tenant's.")
+        .or(&["CAMUNDA_CONNECTOR_SECRETPROVIDER_ENVIRONMENT_PROCESSDEFINITIONAWARE"]),
+    setting("secrets.directory", Kind::Text, "", "Directory with a file per secret (a mounted Kubernetes secret), asked after the environment.")
+        .flag("secrets-directory"),
+    setting("secrets.bare_references", Kind::Switch, "true", "Is secrets.NAME without braces a reference too?"),
+    setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
+    setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
+    setting("http.max_answer_bytes", Kind::Count, "10485760", "The largest answer that is read, in bytes after decompression."),
+    setting("log.filter", Kind::Text, "info", "What is logged, e.g. info,deskhand::engine=debug.")
+        .flag("log"),
+    setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")
+        .flag("log-format"),
+    setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready), e.g. 0.0.0.0:9600. Empty: no such port.")
+        .flag("admin-listen"),
+];

@@ -1,0 +1,382 @@
+//! What a task asks for: a job's variables go in, a typed operation comes out, or one message with every fault.
+//!
+//! Nothing is sent before this has succeeded. Names are those of Camunda's Power Automate template where it has one.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Settings;
+use super::authentication::{self, Authentication};
+use super::fields::Fields;
+use crate::job::describe;
+use crate::microsoft::dataverse::workflows::{Listing, RunRequest};
+use crate::microsoft::dataverse::{Guid, Organization, is_closed_filter};
+use crate::outcome::JobError;
+use crate::runs::Bounds;
+use crate::secrets::Bound;
+
+/// A task, understood.
+pub struct Input {
+    /// Whose flows.
+    pub organization: Organization,
+    /// As whom.
+    pub authentication: Authentication,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What the task's `operationType` chooses.
+pub enum Operation {
+    /// Start a run, wait for its end, fetch its outputs.
+    RunAndWait(Start, Wait),
+    /// Start a run.
+    TriggerFlowRun(Start),
+    /// Read a run's status.
+    GetStatusOfFlowRun(Guid),
+    /// Read a run's outputs, at most so many bytes.
+    GetFlowOutputs(Guid, usize),
+    /// Cancel a run.
+    CancelFlowRun(Guid),
+    /// List the desktop flows.
+    ListFlows(Listing),
+}
+
+/// A run to start.
+pub struct Start {
+    /// Of which flow.
+    pub flow: FlowChoice,
+    /// How.
+    pub request: RunRequest,
+}
+
+/// Which flow.
+pub enum FlowChoice {
+    /// The one with this id.
+    Id(Guid),
+    /// The only one with this name.
+    Name(String),
+}
+
+/// How to wait.
+pub struct Wait {
+    /// How long.
+    pub bounds: Bounds,
+    /// Largest outputs, bytes.
+    pub outputs_max_bytes: usize,
+}
+
+/// Variables that the engine shall send: everything that any operation reads, and the journal.
+pub const VARIABLES: &[&str] = &[
+    "operationType",
+    "organizationUri",
+    "authentication",
+    "workflowId",
+    "workflowName",
+    "connectionName",
+    "connectionType",
+    "runMode",
+    "runPriority",
+    "runTimeout",
+    "runInputs",
+    "inputs",
+    "callbackUrl",
+    "flowSessionId",
+    "maxQueueWait",
+    "maxWait",
+    "pollInterval",
+    "outputsMaxBytes",
+    "select",
+    "filter",
+    "orderBy",
+    "top",
+    "includeDrafts",
+    crate::runs::journal::VARIABLE,
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    RunAndWait,
+    Trigger,
+    Status,
+    Outputs,
+    Cancel,
+    List,
+}
+
+const OPERATIONS: &[(&str, Kind)] = &[
+    ("runAndWait", Kind::RunAndWait),
+    ("triggerFlowRun", Kind::Trigger),
+    ("getStatusOfFlowRun", Kind::Status),
+    ("getFlowOutputs", Kind::Outputs),
+    ("cancelFlowRun", Kind::Cancel),
+    ("listFlows", Kind::List),
+];
+
+/// Largest inputs of a run, bytes of JSON.
+const MOST_INPUTS: usize = 2 * 1024 * 1024;
+/// Largest file column of Dataverse, bytes.
+const MOST_OUTPUTS: u64 = 32 * 1024 * 1024;
+/// Longest callback URL that Dataverse stores, characters.
+const LONGEST_CALLBACK: usize = 2000;
+/// Longest time limit of a script, seconds.
+const LONGEST_SCRIPT: u64 = 86_400;
+/// The time limit of a script that names none.
+const DEFAULT_SCRIPT: Duration = Duration::from_secs(10_800);
+/// How long Dataverse keeps a run queued for a machine, at most.
+const LONGEST_QUEUE: Duration = Duration::from_secs(6 * 3600);
+/// Time for what happens around queue and script.
+const SLACK: Duration = Duration::from_secs(600);
+/// Flows that are listed unless the task says how many.
+const DEFAULT_LIST: usize = 1000;
+const MOST_LISTED: u64 = 5000;
+
+impl Input {
+    /// Reads a task.
+    ///
+    /// # Errors
+    /// An incident that lists everything that is wrong with it.
+    pub fn read(input: &Bound, settings: &Settings) -> Result<Self, JobError> {
+        let mut fields = Fields::of(input);
+        // Everything is read before anything is given up, so that all faults are told at once.
+        let kind = fields.required_choice("operationType", OPERATIONS);
+        let organization = organization(&mut fields, settings);
+        let authentication = authentication::read(&mut fields, organization.as_ref(), settings);
+        let operation = kind.and_then(|kind| operation(&mut fields, kind, organization.as_ref(), settings));
+        let read = (|| {
+            Some(Self {
+                organization: organization?,
+                authentication: authentication?,
+                operation: operation?,
+            })
+        })();
+        fields.finish(read)
+    }
+}
+
+fn organization(fields: &mut Fields<'_>, settings: &Settings) -> Option<Organization> {
+    let text = fields.required_text("organizationUri", "`https://<organisation>.crm<n>.dynamics.com`")?;
+    Organization::parse(&text, &settings.plain_http_hosts)
+        .map_err(|error| fields.fault("organizationUri", error))
+        .ok()
+}
+
+fn operation(
+    fields: &mut Fields<'_>,
+    kind: Kind,
+    organization: Option<&Organization>,
+    settings: &Settings,
+) -> Option<Operation> {
+    match kind {
+        Kind::RunAndWait => {
+            let start = start(fields, organization);
+            let script = start.as_ref().and_then(|start| start.request.timeout);
+            let wait = wait(
+                fields,
+                script.map(|seconds| Duration::from_secs(seconds.into())),
+                settings,
+            );
+            Some(Operation::RunAndWait(start?, wait))
+        }
+        Kind::Trigger => start(fields, organization).map(Operation::TriggerFlowRun),
+        Kind::Status => run(fields).map(Operation::GetStatusOfFlowRun),
+        Kind::Outputs => {
+            let most = outputs_max_bytes(fields, settings);
+            run(fields).map(|run| Operation::GetFlowOutputs(run, most))
+        }
+        Kind::Cancel => run(fields).map(Operation::CancelFlowRun),
+        Kind::List => listing(fields).map(Operation::ListFlows),
+    }
+}
+
+fn run(fields: &mut Fields<'_>) -> Option<Guid> {
+    fields.required_text(
+        "flowSessionId",
+        "the id that `triggerFlowRun` gave (`response.flowSessionId`)",
+    )?;
+    fields.guid("flowSessionId")
+}
+
+fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option<Start> {
+    let flow = match (
+        fields.value("workflowId").is_some(),
+        fields.value("workflowName").is_some(),
+    ) {
+        (true, false) => fields.guid("workflowId").map(FlowChoice::Id),
+        (false, true) => fields.text("workflowName").map(FlowChoice::Name),
+        (true, true) => {
+            fields.fault("workflowName", "stands beside `workflowId`: leave one of the two empty");
+            None
+        }
+        (false, false) => {
+            fields.fault(
+                "workflowId",
+                "is missing: write the id of the desktop flow, or its name in `workflowName`",
+            );
+            None
+        }
+    };
+    let run_mode = fields.required_choice("runMode", &[("attended", "attended"), ("unattended", "unattended")]);
+    let connection_name = fields.required_text(
+        "connectionName",
+        "the name of the desktop flow connection (or the logical name of a connection reference)",
+    );
+    let connection_type = fields.choice(
+        "connectionType",
+        &[("1", 1_u8), ("2", 2), ("connection", 1), ("connectionReference", 2)],
+    );
+    let run_priority = fields.text("runPriority");
+    let timeout = fields
+        .integer("runTimeout", 1..=LONGEST_SCRIPT, "seconds")
+        .and_then(|seconds| u32::try_from(seconds).ok());
+    let inputs = inputs(fields);
+    let callback_url = callback_url(fields, organization);
+    Some(Start {
+        flow: flow?,
+        request: RunRequest {
+            run_mode: run_mode?.into(),
+            run_priority,
+            connection_name: connection_name?,
+            connection_type,
+            timeout,
+            inputs,
+            callback_url,
+        },
+    })
+}
+
+/// The inputs as JSON text. Modelers give a FEEL context; Camunda's template gives the text itself.
+fn inputs(fields: &mut Fields<'_>) -> Option<String> {
+    let name = match (fields.value("inputs").is_some(), fields.value("runInputs").is_some()) {
+        (true, true) => {
+            fields.fault("inputs", "stands beside `runInputs`: leave one of the two empty");
+            return None;
+        }
+        (true, false) => "inputs",
+        _ => "runInputs",
+    };
+    const EXAMPLE: &str = "write a FEEL context such as `= {InvoiceId: \"42\"}`, or JSON text of an object";
+    let text = match fields.value(name)? {
+        Value::Object(object) => serde_json::to_string(object).ok()?,
+        Value::String(text) => match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(_)) => text.trim().to_owned(),
+            Ok(other) => {
+                let problem = format!(
+                    "must hold an object, but its JSON text is {}: {EXAMPLE}",
+                    describe(&other)
+                );
+                fields.fault(name, problem);
+                return None;
+            }
+            Err(error) => {
+                let problem = format!(
+                    "is a text, but not JSON (line {}, column {}): {EXAMPLE}",
+                    error.line(),
+                    error.column()
+                );
+                fields.fault(name, problem);
+                return None;
+            }
+        },
+        other => {
+            fields.fault(
+                name,
+                format!("must be an object, but is {}: {EXAMPLE}", describe(other)),
+            );
+            return None;
+        }
+    };
+    if text.len() > MOST_INPUTS {
+        let problem = format!(
+            "has {} bytes as JSON, but a run takes at most {MOST_INPUTS}: pass a reference (a file, a row) instead",
+            text.len()
+        );
+        fields.fault(name, problem);
+        return None;
+    }
+    Some(text)
+}
+
+fn callback_url(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option<String> {
+    let text = fields.text("callbackUrl")?;
+    let simulated = organization.is_some_and(Organization::is_loopback);
+    let problem = match url::Url::parse(&text) {
+        Err(_) => "is not a URL: write one that begins with `https://`",
+        Ok(_) if text.chars().count() > LONGEST_CALLBACK => "is too long: Dataverse takes at most 2000 characters",
+        Ok(_) if simulated => return Some(text),
+        Ok(url) if url.scheme() != "https" => "must begin with `https://`: Dataverse calls nothing else",
+        Ok(url) => match url.host() {
+            Some(url::Host::Domain(name)) if name != "localhost" => return Some(text),
+            _ => "must name a public host: Dataverse calls neither `localhost` nor IP addresses",
+        },
+    };
+    fields.fault("callbackUrl", problem);
+    None
+}
+
+fn wait(fields: &mut Fields<'_>, script: Option<Duration>, settings: &Settings) -> Wait {
+    let second = Duration::from_secs(1);
+    let ceiling = fields.duration("maxWait", second);
+    Wait {
+        bounds: Bounds {
+            ceiling: ceiling.unwrap_or(LONGEST_QUEUE + script.unwrap_or(DEFAULT_SCRIPT) + SLACK),
+            max_queue_wait: fields.duration("maxQueueWait", second),
+            longest_pause: fields.duration("pollInterval", second),
+        },
+        outputs_max_bytes: outputs_max_bytes(fields, settings),
+    }
+}
+
+fn outputs_max_bytes(fields: &mut Fields<'_>, settings: &Settings) -> usize {
+    fields
+        .integer("outputsMaxBytes", 1..=MOST_OUTPUTS, "bytes")
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(settings.outputs_max_bytes)
+}
+
+fn listing(fields: &mut Fields<'_>) -> Option<Listing> {
+    let select = match fields.value("select") {
+        Some(Value::Array(columns)) => {
+            let columns: Option<Vec<&str>> = columns.iter().map(Value::as_str).collect();
+            if columns.is_none() {
+                fields.fault(
+                    "select",
+                    "is a list, but not of texts: write e.g. `= [\"name\", \"workflowid\"]`",
+                );
+            }
+            columns?.join(",")
+        }
+        Some(_) => fields.text("select")?,
+        None => "name,workflowid,description,modifiedon,statecode".into(),
+    };
+    let is_column = |column: &str| {
+        let column = column.trim();
+        !column.is_empty() && column.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+    };
+    if !select.split(',').all(is_column) {
+        let problem = format!(
+            "is {}, but must be names of columns with commas between them, e.g. `name,workflowid`",
+            fields.shown("select", &select)
+        );
+        fields.fault("select", problem);
+    }
+    let select: Vec<&str> = select.split(',').map(str::trim).collect();
+    let filter = fields.text("filter");
+    if filter.as_deref().is_some_and(|filter| !is_closed_filter(filter)) {
+        fields.fault(
+            "filter",
+            "has a quote or a parenthesis without its partner: write an OData condition such as \
+             `contains(name,'Invoice')`, with quotes in texts doubled",
+        );
+    }
+    Some(Listing {
+        select: select.join(","),
+        filter,
+        order_by: fields.text("orderBy"),
+        limit: fields
+            .integer("top", 1..=MOST_LISTED, "flows")
+            .and_then(|top| usize::try_from(top).ok())
+            .unwrap_or(DEFAULT_LIST),
+        include_drafts: fields.boolean("includeDrafts").unwrap_or(false),
+    })
+}

@@ -1,0 +1,216 @@
+//! Job type `deskhand:desktop-flow:1`: Power Automate desktop flows through the Dataverse Web API.
+//!
+//! A bound job goes in; what its `operationType` gives comes out. The way of every job is on this page: read all fields
+//! ([`input`]), ask the policy, sign in, do the operation. Nothing is sent before everything was checked.
+//!
+//! | operation            | file             | response                                                                     |
+//! |----------------------|------------------|------------------------------------------------------------------------------|
+//! | `runAndWait`         | `run_and_wait`   | `{flowSessionId, statusCode, status, outputs, startedOn, completedOn, licenseCheck?}` |
+//! | `triggerFlowRun`     | `start`          | `{flowSessionId, licenseCheck}`                                              |
+//! | `getStatusOfFlowRun` | `status`         | `{flowSessionId, statusCode, status, finished, succeeded, startedOn, completedOn, errorCode, errorMessage, errorDetails}` |
+//! | `getFlowOutputs`     | `outputs`        | `{flowSessionId, outputs}`                                                   |
+//! | `cancelFlowRun`      | `cancel`         | `{flowSessionId, accepted, alreadyFinished, statusCode, status}`             |
+//! | `listFlows`          | here             | `{flows, count, complete}`                                                   |
+//!
+//! [`failures`] says what an ended run means, [`refusals`] what a failed call means.
+
+mod authentication;
+mod cancel;
+pub mod failures;
+mod fields;
+mod input;
+mod outputs;
+mod refusals;
+mod run_and_wait;
+mod start;
+mod status;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+use self::input::{Input, Operation, Start, VARIABLES};
+use super::{Call, Connector, Response};
+use crate::http::Client;
+use crate::http::token::Tokens;
+use crate::microsoft::dataverse::workflows::Listing;
+use crate::microsoft::dataverse::{Dataverse, Timeouts};
+use crate::microsoft::entra;
+use crate::outcome::JobError;
+use crate::progress::Step;
+use crate::runs::{Pace, Watcher};
+use crate::secrets::Policy;
+
+/// The job type.
+pub const JOB_TYPE: &str = "deskhand:desktop-flow:1";
+
+/// What operations teams may set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Bounds on single calls of Dataverse.
+    pub timeouts: Timeouts,
+    /// How often a run is looked at.
+    pub pace: Pace,
+    /// How long a run that was just started may be unreadable before it counts as lost.
+    pub missing_grace: Duration,
+    /// Pauses up to this long in all, asked for by a throttled start, are waited for here; longer ones in the engine.
+    pub longest_pause: Duration,
+    /// Largest outputs of a run unless the task says otherwise, bytes.
+    pub outputs_max_bytes: usize,
+    /// Hosts beside loopback that may be spoken to without TLS.
+    pub plain_http_hosts: Vec<String>,
+    /// Sign-in authority for tasks that name a tenant instead of a token endpoint.
+    pub authority: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeouts: Timeouts::default(),
+            pace: Pace::default(),
+            missing_grace: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(30),
+            outputs_max_bytes: 2 * 1024 * 1024,
+            plain_http_hosts: Vec::new(),
+            authority: entra::PUBLIC_AUTHORITY.into(),
+        }
+    }
+}
+
+/// The connector.
+pub struct DesktopFlow {
+    http: Client,
+    tokens: Arc<Tokens>,
+    policy: Arc<Policy>,
+    settings: Settings,
+    watcher: Watcher,
+}
+
+impl DesktopFlow {
+    /// A connector; nothing is sent before the first job.
+    pub fn new(http: Client, tokens: Arc<Tokens>, policy: Arc<Policy>, settings: Settings) -> Self {
+        let watcher = Watcher::new(settings.pace, settings.missing_grace);
+        Self {
+            http,
+            tokens,
+            policy,
+            settings,
+            watcher,
+        }
+    }
+
+    async fn run(&self, call: Call<'_>) -> Result<Response, JobError> {
+        let Input {
+            organization,
+            authentication,
+            operation,
+        } = Input::read(call.input, &self.settings)?;
+        authentication.check(call.input, &organization, &self.policy)?;
+        let token_host = authentication.token_host();
+        let credential = authentication.into_credential(&self.tokens);
+        let session = Session {
+            call,
+            dataverse: Dataverse::new(self.http.clone(), organization, credential, self.settings.timeouts),
+            settings: &self.settings,
+            watcher: &self.watcher,
+        };
+        session.unless_abandoned(session.sign_in(token_host)).await?;
+        match operation {
+            Operation::RunAndWait(start, wait) => session.run_and_wait(start, wait).await,
+            Operation::TriggerFlowRun(start) => session.trigger(&start).await,
+            Operation::GetStatusOfFlowRun(run) => session.unless_abandoned(session.get_status(&run)).await,
+            Operation::GetFlowOutputs(run, most) => {
+                session.unless_abandoned(session.get_flow_outputs(&run, most)).await
+            }
+            Operation::CancelFlowRun(run) => session.unless_abandoned(session.cancel(&run)).await,
+            Operation::ListFlows(listing) => session.unless_abandoned(session.list_flows(&listing)).await,
+        }
+    }
+}
+
+impl Connector for DesktopFlow {
+    fn job_type(&self) -> &'static str {
+        JOB_TYPE
+    }
+
+    fn fetch_variables(&self) -> &'static [&'static str] {
+        VARIABLES
+    }
+
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
+        Box::pin(self.run(call))
+    }
+}
+
+/// One job on its way through an operation.
+struct Session<'a> {
+    call: Call<'a>,
+    dataverse: Dataverse,
+    settings: &'a Settings,
+    watcher: &'a Watcher,
+}
+
+impl Session<'_> {
+    /// Signing in on its own tells a refused sign-in from a refused call.
+    async fn sign_in(&self, host: String) -> Result<(), JobError> {
+        let fetched = self.dataverse.sign_in().await;
+        if let Some(fetched) = fetched.map_err(|error| refusals::job_error("Signing in", &error))? {
+            self.report(Step::TokenFetched {
+                host,
+                lifetime: fetched.lifetime,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives `{flowSessionId, licenseCheck}`; `licenseCheck` is null where Dataverse did not say, and for a run that an
+    /// earlier activation of this job started.
+    async fn trigger(&self, start: &Start) -> Result<Response, JobError> {
+        let started = self.start_or_adopt(start).await?;
+        Ok(json!({
+            "flowSessionId": started.entry.run,
+            "licenseCheck": started.license_check,
+        })
+        .into())
+    }
+
+    /// Gives `{flows, count, complete}`; `complete` is false where `top` cut the list.
+    async fn list_flows(&self, listing: &Listing) -> Result<Response, JobError> {
+        let listed = self.dataverse.list_workflows(listing).await;
+        let listed = listed.map_err(|error| refusals::job_error("Listing the desktop flows", &error))?;
+        Ok(json!({
+            "count": listed.flows.len(),
+            "complete": listed.complete,
+            "flows": listed.flows,
+        })
+        .into())
+    }
+
+    fn report(&self, step: Step) {
+        self.call.progress.report(self.call.job, step);
+    }
+
+    fn still_ours(&self) -> Result<(), JobError> {
+        if self.call.abandoned.is_cancelled() {
+            return Err(abandoned());
+        }
+        Ok(())
+    }
+
+    /// Does something that may be dropped at any point: not a start.
+    async fn unless_abandoned<T, E: From<JobError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.call.abandoned.cancelled() => Err(abandoned().into()),
+            result = work => result,
+        }
+    }
+}
+
+/// The job is not ours any more: nobody reads this but the log.
+fn abandoned() -> JobError {
+    JobError::connector("ABANDONED", "The job was lost before the operation ended.")
+}

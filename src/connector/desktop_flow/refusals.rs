@@ -1,0 +1,126 @@
+//! Calls that failed: an error of Dataverse (or of the sign-in before it) goes in, a [`JobError`] comes out that says
+//! what was tried, what was answered, and whose turn it is.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::http;
+use crate::microsoft::Class;
+use crate::microsoft::dataverse::Error;
+use crate::outcome::{JobError, Remedy};
+
+/// What the engine is told after a failed call that may safely be made again. `doing` is what failed, e.g. `Reading the
+/// status of run X`.
+pub fn job_error(doing: &str, error: &Error) -> JobError {
+    let remedy = match (error.class(), error.retry_after()) {
+        (Class::SomeoneMustFixIt, _) => Remedy::Incident,
+        // Refused before anything was tried: waiting costs the task no retry.
+        (Class::TryAgain, asked) if error.status().is_some() => Remedy::Postpone(asked.unwrap_or_else(random_pause)),
+        (Class::TryAgain | Class::Ambiguous, Some(asked)) => Remedy::RetryAfter(asked),
+        (Class::TryAgain | Class::Ambiguous, None) => Remedy::Retry,
+    };
+    described(doing, error).with_remedy(remedy)
+}
+
+/// The error without a remedy of its own.
+pub fn described(doing: &str, error: &Error) -> JobError {
+    let mut message = format!("{doing} failed: {error}");
+    if !message.ends_with(['.', ')', '!', '?']) {
+        message.push('.');
+    }
+    if let Some(hint) = error.hint() {
+        message.push_str("\nWhat to do: ");
+        message.push_str(hint);
+    }
+    let job_error = JobError::connector(code(error), message);
+    match error {
+        Error::Refused(refusal) => job_error.with_variables(json!({
+            "status": refusal.status,
+            "code": refusal.code,
+            "message": refusal.message,
+            "requestId": refusal.request_id,
+        })),
+        _ => job_error,
+    }
+}
+
+/// `error.code`: the HTTP status where there is one, else a word.
+fn code(error: &Error) -> String {
+    match error {
+        Error::Token(_) => "TOKEN".into(),
+        Error::Exchange(http::Error::Timeout(_)) => "TIMEOUT".into(),
+        Error::Exchange(http::Error::TooLarge { .. }) => "ANSWER_TOO_LARGE".into(),
+        Error::Exchange(_) => "CONNECTION".into(),
+        Error::Refused(refusal) => refusal.status.to_string(),
+        _ => "ANSWER".into(),
+    }
+}
+
+/// A pause for a server that asks to wait without saying how long, 10 to 20 s.
+pub fn random_pause() -> Duration {
+    Duration::from_millis(fastrand::u64(10_000..20_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::microsoft::dataverse::Refusal;
+
+    fn refused(status: u16, code: &str, retry_after: Option<u64>) -> Error {
+        Error::Refused(Box::new(Refusal {
+            status,
+            code: code.into(),
+            message: "The user is not a member of the organization.".into(),
+            request_id: Some("r1".into()),
+            retry_after: retry_after.map(Duration::from_secs),
+        }))
+    }
+
+    #[test]
+    fn a_person_reads_what_failed_what_was_said_and_what_to_do() {
+        let error = job_error("Listing the flows", &refused(403, "0x80072560", None));
+        assert_eq!(error.remedy, Remedy::Incident);
+        assert_eq!(error.code.as_deref(), Some("403"));
+        let lines: Vec<&str> = error.message.lines().collect();
+        assert_eq!(
+            lines[0],
+            "Listing the flows failed: HTTP 403, 0x80072560: The user is not a member of the organization. (request id r1)"
+        );
+        assert!(lines[1].starts_with("What to do: ") && lines[1].contains("application user"));
+    }
+
+    #[test]
+    fn throttling_costs_no_retry_and_is_obeyed_to_the_second() {
+        let error = job_error("x", &refused(429, "0x80072322", Some(17)));
+        assert_eq!(error.remedy, Remedy::Postpone(Duration::from_secs(17)));
+        let Remedy::Postpone(pause) = job_error("x", &refused(429, "", None)).remedy else {
+            panic!("a throttled call is postponed");
+        };
+        assert!((10..=20).contains(&pause.as_secs()));
+    }
+
+    #[test]
+    fn an_outage_costs_a_retry_and_comes_back_when_the_server_asks() {
+        assert_eq!(job_error("x", &refused(502, "", None)).remedy, Remedy::Retry);
+        assert_eq!(
+            job_error("x", &refused(503, "", Some(9))).remedy,
+            Remedy::RetryAfter(Duration::from_secs(9))
+        );
+        let broken = Error::Exchange(http::Error::Broken("reset".into()));
+        assert_eq!(job_error("x", &broken).remedy, Remedy::Retry);
+    }
+
+    #[test]
+    fn an_answer_over_the_cap_will_not_shrink_by_itself() {
+        let error = job_error(
+            "x",
+            &Error::Exchange(http::Error::TooLarge {
+                limit: 5,
+                hint: "Raise it.",
+            }),
+        );
+        assert_eq!(error.remedy, Remedy::Incident);
+        assert!(error.message.contains("5 bytes"));
+    }
+}

@@ -1,0 +1,209 @@
+//! `runAndWait`: start a desktop flow (or adopt the run that an earlier activation started), wait for its end, fetch its
+//! outputs. One task instead of three and a timer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::input::{Start, Wait};
+use super::{Session, failures, outputs, refusals};
+use crate::connector::Response;
+use crate::microsoft::Class;
+use crate::microsoft::dataverse::{End, Guid};
+use crate::outcome::{JobError, Remedy};
+use crate::progress::Step;
+use crate::runs::journal::Entry;
+use crate::runs::{Bounds, Ended, Run, WaitError};
+
+/// How long the outputs of an ended run are asked for before the job goes back to the engine.
+const OUTPUTS_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a run may take to stop after it was cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(120);
+
+impl Session<'_> {
+    /// Gives `{flowSessionId, statusCode, status, outputs, startedOn, completedOn, licenseCheck?}`.
+    pub(super) async fn run_and_wait(&self, start: Start, wait: Wait) -> Result<Response, JobError> {
+        let started = self.start_or_adopt(&start).await?;
+        // A parked job shall cost little: what was only needed for the start goes.
+        drop(start);
+        let mut entry = started.entry;
+        // Where `cancelOnAbort` belongs: once the worker can tell a task that is gone from a lease that lapsed. The
+        // token alone cannot, and a run whose job another worker holds must not be cancelled.
+        let ended = self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(Unended::Queued(queued)) => {
+                let (ended, error) = self.unless_abandoned(self.give_up_queue(&entry.run, queued)).await?;
+                match ended {
+                    Some(ended) if ended.end == End::Succeeded => ended,
+                    Some(ended) => {
+                        self.settle(&mut entry, &ended).await;
+                        return Err(error);
+                    }
+                    None => return Err(error),
+                }
+            }
+            Err(Unended::Error(error)) => return Err(error),
+        };
+        if ended.end != End::Succeeded {
+            self.settle(&mut entry, &ended).await;
+            let headers = self.call.job.headers();
+            let has_backoff = headers.is_ok_and(|headers| headers.retry_backoff.is_some());
+            return Err(failures::job_error(&ended, has_backoff));
+        }
+        let outputs = self
+            .unless_abandoned(self.patient_outputs(&entry.run, wait.outputs_max_bytes))
+            .await?;
+        let session = ended.session;
+        let mut response = json!({
+            "flowSessionId": session.id,
+            "statusCode": session.status.code(),
+            "status": session.status.label(),
+            "outputs": outputs,
+            "startedOn": session.started_on,
+            "completedOn": session.completed_on,
+        });
+        if let Some(check) = started.license_check {
+            response["licenseCheck"] = json!(check);
+        }
+        Ok(response.into())
+    }
+
+    async fn wait(&self, run: &Guid, bounds: Bounds) -> Result<Ended, Unended> {
+        let watched = Run {
+            dataverse: self.dataverse.clone(),
+            id: *run,
+            bounds,
+        };
+        let result = self
+            .watcher
+            .wait(&watched, |session| {
+                self.report(Step::RunStatus {
+                    run: session.id.to_string(),
+                    status: session.status.label(),
+                });
+            })
+            .await;
+        result.map_err(|error| match error {
+            WaitError::QueuedTooLong { queued } => Unended::Queued(queued),
+            WaitError::Refused(error) => Unended::Error(refusals::job_error(&format!("Waiting for run {run}"), &error)),
+            WaitError::Lost { .. } => Unended::Error(
+                JobError::connector(
+                    "RUN_LOST",
+                    format!(
+                        "Run {run} was started, but {error}. It was deleted, or the signed-in user may not see it \
+                         (reading a run needs the privilege Owner on the flow). It is not started again; resolving the \
+                         incident looks for it once more."
+                    ),
+                )
+                .with_remedy(Remedy::Incident),
+            ),
+            WaitError::Ceiling { .. } => Unended::Error(
+                JobError::connector(
+                    "WAIT_CEILING",
+                    format!(
+                        "Waiting for run {run} ended before the run: {error}. The run was not cancelled. Resolving the \
+                         incident waits for it again; `maxWait` says how long."
+                    ),
+                )
+                .with_remedy(Remedy::Incident),
+            ),
+        })
+    }
+
+    /// Cancels a run that no machine took in time, and waits until it is over: only then may another be started.
+    async fn give_up_queue(&self, run: &Guid, queued: Duration) -> Result<(Option<Ended>, JobError), JobError> {
+        let message = format!(
+            "Run {run} was queued for {} s without a machine taking it, longer than `maxQueueWait` allows, and was \
+             cancelled.",
+            queued.as_secs()
+        );
+        self.cancel_patiently(run).await?;
+        let bounds = Bounds {
+            ceiling: CANCEL_PATIENCE,
+            max_queue_wait: None,
+            longest_pause: Some(Duration::from_secs(5)),
+        };
+        match self.wait(run, bounds).await {
+            Ok(ended) => {
+                let status = ended.session.status;
+                let error = JobError::connector("MAX_QUEUE_WAIT", message.clone())
+                    .with_remedy(Remedy::Incident)
+                    .with_bpmn_error(failures::TIMED_OUT)
+                    .with_variables(json!({
+                        "errorCode": "MaxQueueWait",
+                        "errorMessage": message,
+                        "errorDetails": "",
+                        "flowSessionId": run,
+                        "statusCode": status.code(),
+                        "status": status.label(),
+                    }));
+                Ok((Some(ended), error))
+            }
+            Err(Unended::Queued(_)) => Err(JobError::internal("A wait without a queue limit ended at one.")),
+            Err(Unended::Error(error)) => Err(JobError {
+                message: format!(
+                    "Run {run} was queued longer than `maxQueueWait` allows, but it could not be cancelled. {}",
+                    error.message
+                ),
+                ..error
+            }),
+        }
+    }
+
+    /// Asks for the cancelling until the request is accepted, needless, or refused for good.
+    async fn cancel_patiently(&self, run: &Guid) -> Result<(), JobError> {
+        let began = Instant::now();
+        let mut pauses = self.settings.pace.pauses();
+        loop {
+            let Err(error) = self.request_cancel(run).await else {
+                return Ok(());
+            };
+            let pause = pauses.next(error.retry_after());
+            if error.class() == Class::SomeoneMustFixIt || began.elapsed() + pause > CANCEL_PATIENCE {
+                let doing = format!("Run {run} was queued longer than `maxQueueWait` allows. Cancelling it");
+                return Err(refusals::job_error(&doing, &error));
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Notes that the run is over without success, so that a retry that the process or a person asks for starts another
+    /// one instead of finding this one again.
+    async fn settle(&self, entry: &mut Entry, ended: &Ended) {
+        entry.settled = Some(ended.session.status.label().to_owned());
+        self.write_journal(entry).await;
+    }
+
+    /// The outputs of a run that succeeded. The work is done, so what may pass is waited for.
+    async fn patient_outputs(&self, run: &Guid, max_bytes: usize) -> Result<Value, JobError> {
+        let began = Instant::now();
+        let mut pauses = self.settings.pace.pauses();
+        loop {
+            let error = match outputs::read(&self.dataverse, run, max_bytes).await {
+                Ok(outputs) => return Ok(outputs),
+                Err(error) => error,
+            };
+            let pause = pauses.next(error.retry_after());
+            if error.class() == Class::SomeoneMustFixIt || began.elapsed() + pause > OUTPUTS_PATIENCE {
+                return Err(outputs::job_error(run, &error));
+            }
+            sleep(pause).await;
+        }
+    }
+}
+
+/// Waiting ended, the run did not.
+enum Unended {
+    /// It was queued for so long.
+    Queued(Duration),
+    /// Anything else.
+    Error(JobError),
+}
+
+impl From<JobError> for Unended {
+    fn from(error: JobError) -> Self {
+        Unended::Error(error)
+    }
+}

@@ -1,0 +1,87 @@
+//! An expression, read once and evaluated as often as needed.
+
+use super::error::{EvalError, Warning};
+use super::interpreter::Interpreter;
+use super::limits::Limits;
+use super::settings::{Scope, Settings};
+use super::syntax::{self, ParseError, Tree};
+use super::value;
+
+/// A parsed expression. It holds no data of any evaluation and can be shared by threads.
+#[derive(Debug)]
+pub struct Program {
+    text: String,
+    tree: Tree,
+}
+
+/// What an evaluation gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The result as the connector runtime turns it into JSON: whole numbers that fit 64 bits stay whole, other numbers
+    /// become doubles, temporal values become ISO text.
+    pub value: serde_json::Value,
+    /// Places that became null although something was probably meant; at most 50.
+    pub warnings: Vec<Warning>,
+}
+
+impl Program {
+    /// Reads an expression. Blanks around it and one `=` before it are left out, as the connector runtime does.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseError`] with line, column and, for common slips, a hint.
+    ///
+    /// ```
+    /// use deskhand::feel::Program;
+    ///
+    /// let error = Program::parse("= if status == 200 then 1 else 2").unwrap_err();
+    /// assert_eq!((error.line, error.column), (1, 12));
+    /// assert!(error.hint.unwrap().contains("one `=`"));
+    /// ```
+    pub fn parse(text: &str) -> Result<Program, ParseError> {
+        Program::parse_within(text, &Limits::default())
+    }
+
+    /// As [`Program::parse`], with other limits for nesting and chains.
+    pub fn parse_within(text: &str, limits: &Limits) -> Result<Program, ParseError> {
+        let text = java_trim(text);
+        let text = java_trim(text.strip_prefix('=').unwrap_or(text)).to_owned();
+        let tree = syntax::parse(&text, limits)?;
+        Ok(Program { text, tree })
+    }
+
+    /// The text without the blanks and the `=` around it; positions of errors count in it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Evaluates the expression and turns the result into JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`EvalError::Failed`] where the real engine fails, too, and when the result holds what JSON cannot say;
+    /// [`EvalError::Limit`] when the evaluation costs too much.
+    ///
+    /// ```
+    /// use deskhand::feel::{Limits, Program, Scope, Settings};
+    ///
+    /// let program = Program::parse("for i in 1..1000000000 return i").unwrap();
+    /// let settings = Settings { limits: Limits { fuel: 1_000, ..Limits::default() }, ..Settings::default() };
+    /// let error = program.evaluate(&Scope::new(), &settings).unwrap_err();
+    /// assert!(error.to_string().contains("`fuel`"));
+    /// ```
+    pub fn evaluate(&self, scope: &Scope<'_>, settings: &Settings) -> Result<Evaluation, EvalError> {
+        let interpreter = Interpreter::new(&self.tree, scope, settings);
+        let bytes = settings.limits.output_bytes;
+        let value = interpreter.run(|meter, value| value::to_json(meter, value, bytes))?;
+        Ok(Evaluation {
+            value,
+            warnings: interpreter.take_warnings(),
+        })
+    }
+}
+
+/// Java's `trim`: control characters count as blanks.
+fn java_trim(text: &str) -> &str {
+    text.trim_matches(|character| character <= ' ')
+}

@@ -1,0 +1,526 @@
+//! Java's pattern syntax into that of the regex crates, which differ in what classes hold, in what `.` and `$` mean and
+//! in what they allow.
+
+/// Flags of `matches` and `replace`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    dot_all: bool,
+    multi_line: bool,
+    ignore_case: bool,
+    comments: bool,
+}
+
+impl Flags {
+    /// Letters that are no flags have no meaning.
+    pub(super) fn parse(flags: &str) -> Flags {
+        Flags {
+            dot_all: flags.contains('s'),
+            multi_line: flags.contains('m'),
+            ignore_case: flags.contains('i'),
+            comments: flags.contains('x'),
+        }
+    }
+}
+
+pub(super) struct Translated {
+    pub(super) text: String,
+    /// Whether it uses what a linear engine cannot do.
+    pub(super) needs_backtracking: bool,
+    /// Whether a `$` depends on how the text ends.
+    pub(super) has_end_anchor: bool,
+}
+
+const LINE_BREAKS: &str = r"\n\r\u{85}\u{2028}\u{2029}";
+const SPACE: &str = r"\x20\t\n\x0B\f\r";
+const WORD: &str = "a-zA-Z0-9_";
+const HORIZONTAL: &str = r"\x20\t\u{A0}\u{1680}\u{180e}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}";
+const VERTICAL: &str = r"\n\x0B\f\r\u{85}\u{2028}\u{2029}";
+
+struct Translator<'p> {
+    rest: std::iter::Peekable<std::str::Chars<'p>>,
+    out: String,
+    flags: Flags,
+    needs_backtracking: bool,
+    has_end_anchor: bool,
+    before_last_break: bool,
+    /// Flags around the open groups: inline flags end with their group.
+    open: Vec<Flags>,
+    /// What came last: whether a quantifier may follow, and whether one did.
+    quantifiable: Last,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Last {
+    Nothing,
+    Atom,
+    Quantifier,
+}
+
+/// Translates; `None` when Java would refuse the pattern. With `before_last_break`, `$` also matches before a line break
+/// that ends the text.
+pub(super) fn translate(pattern: &str, flags: Flags, before_last_break: bool) -> Option<Translated> {
+    let mut translator = Translator {
+        rest: pattern.chars().peekable(),
+        out: String::with_capacity(pattern.len() + 16),
+        flags,
+        needs_backtracking: false,
+        has_end_anchor: false,
+        before_last_break,
+        open: Vec::new(),
+        quantifiable: Last::Nothing,
+    };
+    if flags.ignore_case {
+        translator.out.push_str("(?i)");
+    }
+    if flags.multi_line {
+        translator.out.push_str("(?m)");
+    }
+    if flags.comments {
+        translator.out.push_str("(?x)");
+    }
+    translator.pattern()?;
+    Some(Translated {
+        text: translator.out,
+        needs_backtracking: translator.needs_backtracking,
+        has_end_anchor: translator.has_end_anchor,
+    })
+}
+
+impl Translator<'_> {
+    fn pattern(&mut self) -> Option<()> {
+        while let Some(character) = self.rest.next() {
+            let mut last = Last::Atom;
+            match character {
+                '\\' => last = self.escape()?,
+                '[' => self.class()?,
+                '(' => {
+                    self.group()?;
+                    last = Last::Nothing;
+                }
+                ')' => {
+                    self.flags = self.open.pop()?;
+                    self.out.push(')');
+                }
+                '|' => {
+                    self.out.push('|');
+                    last = Last::Nothing;
+                }
+                '*' | '+' | '?' => last = self.quantifier(character)?,
+                '{' => last = self.repetition()?,
+                '.' if self.flags.dot_all => self.out.push_str("(?s:.)"),
+                '.' => {
+                    self.out.push_str("[^");
+                    self.out.push_str(LINE_BREAKS);
+                    self.out.push(']');
+                }
+                '$' => self.end_anchor(),
+                '#' if self.flags.comments => {
+                    for skipped in self.rest.by_ref() {
+                        if skipped == '\n' {
+                            break;
+                        }
+                    }
+                    last = self.quantifiable;
+                }
+                '#' | '&' | '~' | '-' | ']' | '}' => {
+                    self.out.push('\\');
+                    self.out.push(character);
+                }
+                blank if self.flags.comments && blank.is_ascii_whitespace() => last = self.quantifiable,
+                other => self.out.push(other),
+            }
+            self.quantifiable = last;
+        }
+        self.open.is_empty().then_some(())
+    }
+
+    fn end_anchor(&mut self) {
+        if self.flags.multi_line {
+            self.out.push('$');
+            return;
+        }
+        self.has_end_anchor = true;
+        if self.before_last_break {
+            self.needs_backtracking = true;
+            self.out.push_str(r"(?=(?:\r\n|[");
+            self.out.push_str(LINE_BREAKS);
+            self.out.push_str(r"])?\z)");
+        } else {
+            self.out.push_str(r"\z");
+        }
+    }
+
+    fn quantifier(&mut self, sign: char) -> Option<Last> {
+        match (self.quantifiable, sign) {
+            (Last::Nothing, _) | (Last::Quantifier, '*') => None,
+            (Last::Quantifier, '?') => {
+                self.out.push('?');
+                Some(Last::Nothing)
+            }
+            (Last::Quantifier, _) => {
+                self.needs_backtracking = true;
+                self.out.push('+');
+                Some(Last::Nothing)
+            }
+            (Last::Atom, _) => {
+                self.out.push(sign);
+                Some(Last::Quantifier)
+            }
+        }
+    }
+
+    /// `{n}`, `{n,}` or `{n,m}`: anything else in braces is refused.
+    fn repetition(&mut self) -> Option<Last> {
+        if self.quantifiable != Last::Atom {
+            return None;
+        }
+        let mut inside = String::new();
+        loop {
+            match self.rest.next()? {
+                '}' => break,
+                character @ ('0'..='9' | ',') => inside.push(character),
+                _ => return None,
+            }
+        }
+        let (least, most) = inside
+            .split_once(',')
+            .map_or((inside.as_str(), None), |(least, most)| (least, Some(most)));
+        let least: u32 = least.parse().ok()?;
+        if let Some(most) = most.filter(|most| !most.is_empty())
+            && most.parse::<u32>().ok()? < least
+        {
+            return None;
+        }
+        self.out.push('{');
+        self.out.push_str(&inside);
+        self.out.push('}');
+        Some(Last::Quantifier)
+    }
+
+    fn group(&mut self) -> Option<()> {
+        self.open.push(self.flags);
+        self.out.push('(');
+        if self.rest.peek() != Some(&'?') {
+            return Some(());
+        }
+        self.rest.next();
+        self.out.push('?');
+        match self.rest.next()? {
+            sign @ (':' | '=' | '!' | '>') => {
+                self.needs_backtracking |= sign != ':';
+                self.out.push(sign);
+            }
+            '<' => {
+                self.out.push('<');
+                if let Some(sign @ ('=' | '!')) = self.rest.peek().copied() {
+                    self.rest.next();
+                    self.needs_backtracking = true;
+                    self.out.push(sign);
+                } else {
+                    self.group_name('>')?;
+                }
+            }
+            first => self.inline_flags(first)?,
+        }
+        Some(())
+    }
+
+    fn group_name(&mut self, end: char) -> Option<String> {
+        let mut name = String::new();
+        loop {
+            match self.rest.next()? {
+                character if character == end => break,
+                character if character.is_ascii_alphanumeric() => name.push(character),
+                _ => return None,
+            }
+        }
+        if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return None;
+        }
+        self.out.push_str(&name);
+        self.out.push(end);
+        Some(name)
+    }
+
+    /// `(?i)`, `(?i-s:…)`. Java's flags for Unix lines and Unicode change nothing that is translated here.
+    fn inline_flags(&mut self, first: char) -> Option<()> {
+        let mut kept = String::new();
+        let mut on = true;
+        let mut next = first;
+        loop {
+            match next {
+                '-' if on => on = false,
+                'i' => self.flags.ignore_case = on,
+                'm' => self.flags.multi_line = on,
+                's' => self.flags.dot_all = on,
+                'x' => self.flags.comments = on,
+                'd' | 'u' | 'U' => {}
+                ')' | ':' => break,
+                _ => return None,
+            }
+            next = self.rest.next()?;
+        }
+        for (flag, set) in [
+            ('i', self.flags.ignore_case),
+            ('m', self.flags.multi_line),
+            ('s', self.flags.dot_all),
+            ('x', self.flags.comments),
+        ] {
+            if set {
+                kept.push(flag);
+            }
+        }
+        let off: String = "imsx".chars().filter(|flag| !kept.contains(*flag)).collect();
+        self.out.push_str(&kept);
+        if !off.is_empty() {
+            self.out.push('-');
+            self.out.push_str(&off);
+        }
+        self.out.push(next);
+        if next == ')' {
+            // The flags hold to the end of the group around this one.
+            self.open.pop();
+        }
+        Some(())
+    }
+
+    fn escape(&mut self) -> Option<Last> {
+        let character = self.rest.next()?;
+        match character {
+            'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V' => {
+                let inside = class_escape(character)?;
+                self.out.push_str(&inside);
+            }
+            'p' | 'P' => {
+                let class = self.property(character == 'P')?;
+                self.out.push_str(&class);
+            }
+            'b' => self.out.push_str(r"(?-u:\b)"),
+            'B' => self.out.push_str(r"\B"),
+            'A' | 'z' => {
+                self.out.push('\\');
+                self.out.push(character);
+            }
+            'Z' => {
+                let multi_line = std::mem::replace(&mut self.flags.multi_line, false);
+                self.end_anchor();
+                self.flags.multi_line = multi_line;
+            }
+            'R' => {
+                self.out.push_str(r"(?:\r\n|[");
+                self.out.push_str(VERTICAL);
+                self.out.push_str("])");
+            }
+            'Q' => return Some(self.quoted()),
+            'E' => return Some(self.quantifiable),
+            '1'..='9' => {
+                self.needs_backtracking = true;
+                self.out.push('\\');
+                self.out.push(character);
+                while let Some(digit) = self.rest.next_if(char::is_ascii_digit) {
+                    self.out.push(digit);
+                }
+            }
+            'k' => {
+                self.needs_backtracking = true;
+                self.rest.next_if_eq(&'<')?;
+                self.out.push_str(r"\k<");
+                self.group_name('>')?;
+            }
+            other => {
+                let literal = self.literal(other)?;
+                push_literal(&mut self.out, literal);
+            }
+        }
+        Some(Last::Atom)
+    }
+
+    /// `\Q…\E`.
+    fn quoted(&mut self) -> Last {
+        let mut last = self.quantifiable;
+        while let Some(character) = self.rest.next() {
+            if character == '\\' && self.rest.next_if_eq(&'E').is_some() {
+                break;
+            }
+            push_literal(&mut self.out, character);
+            last = Last::Atom;
+        }
+        last
+    }
+
+    /// The character that an escape stands for.
+    fn literal(&mut self, escape: char) -> Option<char> {
+        match escape {
+            't' => Some('\t'),
+            'n' => Some('\n'),
+            'r' => Some('\r'),
+            'f' => Some('\u{c}'),
+            'a' => Some('\u{7}'),
+            'e' => Some('\u{1b}'),
+            'c' => char::from_u32(u32::from(self.rest.next()?) ^ 64),
+            '0' => {
+                let mut value = 0;
+                let mut digits = 0;
+                while let Some(digit) = self.rest.next_if(|digit| {
+                    digits < 3 && matches!(digit, '0'..='7') && value * 8 + u32::from(*digit) - 48 < 256
+                }) {
+                    value = value * 8 + u32::from(digit) - 48;
+                    digits += 1;
+                }
+                char::from_u32(value).filter(|_| digits > 0)
+            }
+            'x' if self.rest.next_if_eq(&'{').is_some() => {
+                let mut digits = String::new();
+                loop {
+                    match self.rest.next()? {
+                        '}' => break,
+                        digit => digits.push(digit),
+                    }
+                }
+                char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
+            }
+            'x' => self.hexadecimal(2),
+            'u' => self.hexadecimal(4),
+            other if other.is_ascii_alphanumeric() => None,
+            other => Some(other),
+        }
+    }
+
+    fn hexadecimal(&mut self, digits: usize) -> Option<char> {
+        let mut value = 0;
+        for _ in 0..digits {
+            value = value * 16 + self.rest.next()?.to_digit(16)?;
+        }
+        char::from_u32(value)
+    }
+
+    /// `\p{Name}` or `\pL`.
+    fn property(&mut self, negated: bool) -> Option<String> {
+        let mut name = String::new();
+        match self.rest.next()? {
+            '{' => loop {
+                match self.rest.next()? {
+                    '}' => break,
+                    character => name.push(character),
+                }
+            },
+            single => name.push(single),
+        }
+        let sign = if negated { "^" } else { "" };
+        let ascii = match name.as_str() {
+            "Lower" => "a-z",
+            "Upper" => "A-Z",
+            "ASCII" => r"\x00-\x7F",
+            "Alpha" => "a-zA-Z",
+            "Digit" => "0-9",
+            "Alnum" => "a-zA-Z0-9",
+            "Punct" => r"!-/:-@\[-`\{-\~",
+            "Graph" => "!-~",
+            "Print" => r"\x20-\x7E",
+            "Blank" => r"\x20\t",
+            "Cntrl" => r"\x00-\x1F\x7F",
+            "XDigit" => "0-9a-fA-F",
+            "Space" => SPACE,
+            "javaLowerCase" => r"\p{Lowercase}",
+            "javaUpperCase" => r"\p{Uppercase}",
+            "javaWhitespace" => r"\s",
+            "javaDigit" => r"\p{Nd}",
+            "javaLetter" => r"\p{L}",
+            "javaLetterOrDigit" => r"\p{L}\p{Nd}",
+            _ => {
+                let name = name.strip_prefix("Is").unwrap_or(&name);
+                let name = name
+                    .strip_prefix("script=")
+                    .or_else(|| name.strip_prefix("sc="))
+                    .unwrap_or(name);
+                let valid = !name.is_empty()
+                    && name
+                        .chars()
+                        .all(|character| character.is_ascii_alphanumeric() || character == '_');
+                return valid.then(|| format!(r"\{}{{{name}}}", if negated { 'P' } else { 'p' }));
+            }
+        };
+        Some(format!("[{sign}{ascii}]"))
+    }
+
+    /// A class in brackets; classes in it and `&&` mean the same in both dialects.
+    fn class(&mut self) -> Option<()> {
+        self.out.push('[');
+        if self.rest.next_if_eq(&'^').is_some() {
+            self.out.push('^');
+        }
+        let mut empty = true;
+        loop {
+            match self.rest.next()? {
+                ']' if !empty => {
+                    self.out.push(']');
+                    return Some(());
+                }
+                '[' => self.class()?,
+                '\\' => match self.rest.next()? {
+                    escape @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V') => {
+                        let class = class_escape(escape)?;
+                        self.out.push_str(&class);
+                    }
+                    escape @ ('p' | 'P') => {
+                        let class = self.property(escape == 'P')?;
+                        self.out.push_str(&class);
+                    }
+                    'Q' => {
+                        self.quoted();
+                    }
+                    'E' => continue,
+                    other => {
+                        let literal = self.literal(other)?;
+                        push_literal(&mut self.out, literal);
+                    }
+                },
+                '&' if self.rest.peek() == Some(&'&') => {
+                    self.rest.next();
+                    self.out.push_str("&&");
+                }
+                '-' => {
+                    // A range only between two characters; at the edges a dash stands for itself.
+                    let edge = empty || self.out.ends_with("&&") || matches!(self.rest.peek(), Some(']' | '[' | '&'));
+                    self.out
+                        .push_str(if edge || self.out.ends_with(']') { r"\-" } else { "-" });
+                }
+                blank if self.flags.comments && blank.is_ascii_whitespace() => continue,
+                character @ ('~' | '&' | '#' | ']') => {
+                    self.out.push('\\');
+                    self.out.push(character);
+                }
+                other => self.out.push(other),
+            }
+            empty = false;
+        }
+    }
+}
+
+/// The classes that a letter stands for; Java's are those of ASCII.
+fn class_escape(letter: char) -> Option<String> {
+    let inside = match letter.to_ascii_lowercase() {
+        'd' => "0-9",
+        'w' => WORD,
+        's' => SPACE,
+        'h' => HORIZONTAL,
+        'v' => VERTICAL,
+        _ => return None,
+    };
+    Some(format!(
+        "[{}{inside}]",
+        if letter.is_ascii_uppercase() { "^" } else { "" }
+    ))
+}
+
+fn push_literal(out: &mut String, character: char) {
+    // Not every sign: an escaped `<` is an assertion in the other dialect.
+    if r"\.+*?()|[]{}^$#&-~".contains(character) {
+        out.push('\\');
+        out.push(character);
+    } else if character.is_ascii_whitespace() || character.is_control() {
+        out.push_str(&format!(r"\x{{{:x}}}", u32::from(character)));
+    } else {
+        out.push(character);
+    }
+}

@@ -1,0 +1,135 @@
+//! Results as JSON, by the rules of the connector runtime: whole numbers that fit 64 bits stay whole, all others become
+//! doubles, temporal values become ISO text without the name of their zone.
+
+use super::Val;
+use crate::feel::error::Stop;
+use crate::feel::limits::{LimitKind, Meter};
+use crate::feel::number::Number;
+use serde_json::{Map, Value as Json};
+
+const MAX_DEPTH: usize = 1_000;
+
+/// Counts the bytes of a result while it is built; what is shared inside a value is copied here, so this must be bounded.
+struct Room<'m> {
+    meter: &'m Meter,
+    bytes: usize,
+}
+
+impl Room<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(LimitKind::OutputBytes)?;
+        self.meter.tick()?;
+        Ok(())
+    }
+}
+
+/// The result as a JSON value of at most `bytes` bytes of text, roughly counted.
+pub(crate) fn to_json(meter: &Meter, value: &Val<'_>, bytes: usize) -> Result<Json, Stop> {
+    convert(&mut Room { meter, bytes }, value, 0)
+}
+
+fn convert(room: &mut Room<'_>, value: &Val<'_>, depth: usize) -> Result<Json, Stop> {
+    if depth > MAX_DEPTH {
+        return Err(LimitKind::ValueNesting.into());
+    }
+    room.take(4)?;
+    Ok(match value {
+        Val::Null => Json::Null,
+        Val::Bool(value) => Json::Bool(*value),
+        Val::Number(number) => number_to_json(number),
+        Val::Str(text) => string(room, text)?,
+        Val::Text(text) => string(room, text)?,
+        Val::Date(date) => Json::String(date.text()),
+        Val::LocalTime(time) => Json::String(time.text()),
+        Val::Time(time) => Json::String(time.json()),
+        Val::LocalDateTime(date_time) => Json::String(date_time.json()),
+        Val::DateTime(date_time) => Json::String(date_time.json()),
+        Val::Months(months) => Json::String(months.json()),
+        Val::DayTime(duration) => Json::String(duration.json()),
+        Val::JsonList(items) => borrowed_list(room, items, depth)?,
+        Val::JsonContext(entries) => borrowed_context(room, entries, depth)?,
+        Val::List(_) => {
+            let list = value.as_list().into_iter().flat_map(|list| list.to_vec());
+            Json::Array(
+                list.map(|item| convert(room, &item, depth + 1))
+                    .collect::<Result<_, _>>()?,
+            )
+        }
+        Val::Context(_) => {
+            let mut object = Map::new();
+            for (key, value) in value.as_context().map(|context| context.entries()).unwrap_or_default() {
+                room.take(key.as_str().len())?;
+                object.insert(key.as_str().to_owned(), convert(room, &value, depth + 1)?);
+            }
+            Json::Object(object)
+        }
+        Val::Function(_) => {
+            return Err(Stop::failed(
+                "the result holds a function, which is no JSON value; call it, or leave it out",
+            ));
+        }
+        Val::Range(_) => {
+            return Err(Stop::failed(
+                "the result holds a range, which is no JSON value; use `string(…)` or its ends",
+            ));
+        }
+        Val::Error(message) => return Err(Stop::failed(&**message)),
+        Val::NoInput => {
+            return Err(Stop::failed(
+                "`?` stands for the value before `in` and has no meaning elsewhere",
+            ));
+        }
+    })
+}
+
+fn string(room: &mut Room<'_>, text: &str) -> Result<Json, Stop> {
+    room.take(text.len())?;
+    Ok(Json::String(text.to_owned()))
+}
+
+fn borrowed(room: &mut Room<'_>, json: &Json, depth: usize) -> Result<Json, Stop> {
+    if depth > MAX_DEPTH {
+        return Err(LimitKind::ValueNesting.into());
+    }
+    room.take(4)?;
+    Ok(match json {
+        Json::Null => Json::Null,
+        Json::Bool(value) => Json::Bool(*value),
+        // A double that is whole comes out as a whole number.
+        Json::Number(number) if number.is_i64() => Json::Number(number.clone()),
+        Json::Number(number) => number_to_json(&Number::from_json(number)),
+        Json::String(text) => string(room, text)?,
+        Json::Array(items) => borrowed_list(room, items, depth)?,
+        Json::Object(entries) => borrowed_context(room, entries, depth)?,
+    })
+}
+
+fn borrowed_list(room: &mut Room<'_>, items: &[Json], depth: usize) -> Result<Json, Stop> {
+    Ok(Json::Array(
+        items
+            .iter()
+            .map(|item| borrowed(room, item, depth + 1))
+            .collect::<Result<_, _>>()?,
+    ))
+}
+
+fn borrowed_context(room: &mut Room<'_>, entries: &Map<String, Json>, depth: usize) -> Result<Json, Stop> {
+    let mut object = Map::new();
+    for (key, value) in entries {
+        room.take(key.len())?;
+        object.insert(key.clone(), borrowed(room, value, depth + 1)?);
+    }
+    Ok(Json::Object(object))
+}
+
+fn number_to_json(number: &Number) -> Json {
+    if let Some(whole) = number.to_i64() {
+        return Json::from(whole);
+    }
+    let double = number.to_f64();
+    serde_json::Number::from_f64(double).map_or_else(
+        // Beyond the range of doubles the connector runtime writes a string.
+        || Json::from(if double > 0.0 { "Infinity" } else { "-Infinity" }),
+        Json::Number,
+    )
+}

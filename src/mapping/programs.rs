@@ -1,0 +1,72 @@
+//! Compiled expressions, once a text: a worker sees the same few thousands of jobs long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::feel::{ParseError, Program};
+
+/// Programs that are kept; a generation is dropped when it is full, so at most twice as many are held.
+const GENERATION: usize = 512;
+
+/// A bounded cache of programs. What was used since the last full generation survives.
+#[derive(Default)]
+pub(super) struct Programs {
+    generations: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<Box<str>, Arc<Program>>,
+    old: HashMap<Box<str>, Arc<Program>>,
+}
+
+impl Programs {
+    pub(super) fn get(&self, text: &str) -> Result<Arc<Program>, ParseError> {
+        if let Some(program) = self.lock().find(text) {
+            return Ok(program);
+        }
+        // Parsed outside the lock: two tasks may both parse a new text, which harms nobody.
+        let program = Arc::new(Program::parse(text)?);
+        self.lock().keep(text, program.clone());
+        Ok(program)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn find(&mut self, text: &str) -> Option<Arc<Program>> {
+        if let Some(program) = self.young.get(text) {
+            return Some(program.clone());
+        }
+        let (text, program) = self.old.remove_entry(text)?;
+        self.keep(&text, program.clone());
+        Some(program)
+    }
+
+    fn keep(&mut self, text: &str, program: Arc<Program>) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(text.into(), program);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_goes() {
+        let programs = Programs::default();
+        let kept = programs.get("= 0").unwrap();
+        for text in (1..3 * GENERATION).map(|n| format!("= {n}")) {
+            programs.get(&text).unwrap();
+            assert!(Arc::ptr_eq(&kept, &programs.get("= 0").unwrap()), "{text}");
+        }
+        let held = programs.lock();
+        assert!(held.young.len() + held.old.len() <= 2 * GENERATION);
+    }
+}

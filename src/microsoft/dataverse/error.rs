@@ -1,0 +1,263 @@
+//! Why a call of Dataverse failed: what was refused and what it means, whether it can have been executed, and when to
+//! come back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::codes;
+use crate::http::header::{DATE, HeaderMap, RETRY_AFTER};
+use crate::http::token::TokenError;
+use crate::http::{self, Answer, Sent};
+use crate::microsoft::{Class, Meaning, entra};
+
+/// A failed call. Its text holds what the server said, so it is redacted before it leaves the process.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No token to call with: Dataverse was not asked.
+    #[error("{0}")]
+    Token(#[source] TokenError),
+    /// The exchange itself failed.
+    #[error("{0}")]
+    Exchange(#[source] http::Error),
+    /// Dataverse answered with a refusal.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// Dataverse accepted, but what it answered is not understood.
+    #[error("the answer of Dataverse is not understood: {0}")]
+    Answer(String),
+}
+
+/// What Dataverse said when it refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Platform code, e.g. `0x80040220`; often empty.
+    pub code: String,
+    /// What the server says; empty for 401.
+    pub message: String,
+    /// What Microsoft's support asks for.
+    pub request_id: Option<String>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, ", {}", self.code)?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, " (request id {id})")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// Whose turn it is.
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Token(error) => entra::class(error),
+            Error::Exchange(http::Error::Invalid(_) | http::Error::TooLarge { .. }) => Class::SomeoneMustFixIt,
+            Error::Exchange(error) => match error.sent() {
+                Sent::No => Class::TryAgain,
+                Sent::Maybe => Class::Ambiguous,
+            },
+            Error::Refused(refusal) => refusal.meaning().class,
+            Error::Answer(_) => Class::Ambiguous,
+        }
+    }
+
+    /// Can Dataverse have executed the request?
+    pub fn sent(&self) -> Sent {
+        match self {
+            Error::Token(_) => Sent::No,
+            Error::Exchange(error) => error.sent(),
+            Error::Refused(refusal) if refusal.meaning().class == Class::Ambiguous => Sent::Maybe,
+            Error::Refused(_) => Sent::No,
+            Error::Answer(_) => Sent::Maybe,
+        }
+    }
+
+    /// What to do next, where more is known than the message says.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::Token(error) => entra::hint(error),
+            Error::Exchange(_) | Error::Answer(_) => None,
+            Error::Refused(refusal) => Some(refusal.meaning().hint).filter(|hint| !hint.is_empty()),
+        }
+    }
+
+    /// How long the server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Refused(refusal) => refusal.retry_after,
+            Error::Token(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// Is this Dataverse saying that there is no such row (or none that the caller may see)?
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+}
+
+impl Refusal {
+    /// What the refusal means.
+    pub fn meaning(&self) -> Meaning {
+        codes::meaning(self.status, &self.code)
+    }
+
+    pub(super) fn read(answer: &Answer) -> Self {
+        let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let request_id = ["x-ms-service-request-id", "req_id", "x-ms-request-id"]
+            .iter()
+            .find_map(|name| answer.headers.get(*name))
+            .and_then(|value| value.to_str().ok())
+            .map(|id| shortened(id, LONGEST_ID));
+        Self {
+            status: answer.status,
+            code: shortened(&body.error.code, LONGEST_ID),
+            message: shortened(body.error.message.trim(), LONGEST_MESSAGE),
+            request_id,
+            retry_after: retry_after(answer),
+        }
+    }
+}
+
+const LONGEST_ID: usize = 100;
+const LONGEST_MESSAGE: usize = 2000;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    error: BodyError,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BodyError {
+    code: String,
+    message: String,
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// `Retry-After` in seconds or as a date. A date is compared with the answer's own `Date`, so that a worker whose clock
+/// is wrong waits right.
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let text = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    match (http_date(text), server_time(&answer.headers)) {
+        // A date in the past means now.
+        (Some(until), Some(now)) => Some(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
+        _ => answer.retry_after(),
+    }
+}
+
+/// The `Date` header of an answer: Dataverse's clock.
+pub(super) fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::header::HeaderValue;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+        Answer {
+            status,
+            reason: String::new(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+                .collect(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_status_code_message_and_request_id() {
+        let refusal = Refusal::read(&answer(
+            403,
+            &[("x-ms-service-request-id", "abc")],
+            r#"{"error":{"code":"0x80072560","message":"The user is not a member of the organization."}}"#,
+        ));
+        assert_eq!(
+            refusal.to_string(),
+            "HTTP 403, 0x80072560: The user is not a member of the organization. (request id abc)"
+        );
+        let error = Error::Refused(Box::new(refusal));
+        assert_eq!(error.class(), Class::SomeoneMustFixIt);
+        assert_eq!(error.sent(), Sent::No);
+        assert!(error.hint().unwrap().contains("application user"));
+    }
+
+    #[test]
+    fn a_refusal_without_a_body_is_still_one() {
+        let refusal = Refusal::read(&answer(401, &[], ""));
+        assert_eq!(refusal.to_string(), "HTTP 401");
+        assert_eq!(Refusal::read(&answer(502, &[], "<html>")).to_string(), "HTTP 502");
+    }
+
+    #[test]
+    fn an_endless_message_is_cut_at_a_character() {
+        let body = serde_json::json!({"error": {"code": "x", "message": "ä".repeat(5000)}}).to_string();
+        let refusal = Refusal::read(&answer(400, &[], &body));
+        assert_eq!(refusal.message.chars().count(), LONGEST_MESSAGE + 1);
+    }
+
+    #[test]
+    fn the_pause_is_read_in_seconds_and_as_a_date_by_the_servers_clock() {
+        let pause = |headers: &[(&'static str, &'static str)]| Refusal::read(&answer(429, headers, "")).retry_after;
+        assert_eq!(pause(&[("retry-after", "17")]), Some(Duration::from_secs(17)));
+        assert_eq!(
+            pause(&[
+                ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"),
+                ("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+            ]),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]),
+            Some(Duration::ZERO),
+            "a date in the past"
+        );
+        assert_eq!(pause(&[("retry-after", "soon")]), None);
+        assert_eq!(pause(&[]), None);
+    }
+
+    #[test]
+    fn a_lost_answer_may_have_been_executed_and_a_lost_connection_not() {
+        let lost = Error::Exchange(http::Error::Broken("reset".into()));
+        assert_eq!((lost.class(), lost.sent()), (Class::Ambiguous, Sent::Maybe));
+        let never = Error::Exchange(http::Error::Connect("refused".into()));
+        assert_eq!((never.class(), never.sent()), (Class::TryAgain, Sent::No));
+    }
+}

@@ -1,0 +1,217 @@
+//! Expressions of a process: a text of the BPMN and the variables in reach enter, a value leaves. A text that begins
+//! with `=` is FEEL; any other stands for itself, as a string, even where it looks like a number or JSON.
+
+use std::collections::HashSet;
+
+use jiff::fmt::temporal::SpanParser;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde_json::{Map, Value};
+
+/// A static text or a FEEL program.
+#[derive(Debug)]
+pub struct Expression {
+    text: String,
+    feel: bool,
+}
+
+/// Variables in reach, the outermost scope first; a name in a later layer hides the same name in an earlier one.
+#[derive(Default)]
+pub struct Layers<'a>(Vec<&'a Map<String, Value>>);
+
+impl<'a> Layers<'a> {
+    /// The outermost scope first.
+    pub fn new(layers: Vec<&'a Map<String, Value>>) -> Self {
+        Self(layers)
+    }
+
+    /// The same, and what hides it.
+    #[must_use]
+    pub fn with(&self, layer: &'a Map<String, Value>) -> Self {
+        let mut layers = self.0.clone();
+        layers.push(layer);
+        Self(layers)
+    }
+
+    /// The variables with these names, or all when none is named; each name once, with the value that is in reach.
+    pub fn iter(&self, wanted: &'a [String]) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let mut seen = HashSet::new();
+        let all = if wanted.is_empty() { self.0.clone() } else { Vec::new() };
+        let many = all.len() > 1;
+        let all = all.into_iter().rev().flatten();
+        let named = wanted
+            .iter()
+            .filter_map(|name| self.get(name).map(|value| (name, value)));
+        let named: Vec<_> = named.collect();
+        all.chain(named)
+            .filter(move |(name, _)| (!many && wanted.len() < 2) || seen.insert(*name))
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
+        self.0.iter().rev().find_map(|layer| layer.get(name))
+    }
+}
+
+impl Expression {
+    /// Reads an attribute's text.
+    ///
+    /// # Errors
+    /// What is wrong with the FEEL behind the `=`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            text: text.strip_prefix('=').unwrap_or(text).trim().to_owned(),
+            feel: text.starts_with('='),
+        })
+    }
+
+    /// A text that stands for itself.
+    pub fn text(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            feel: false,
+        }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, for the message of an incident.
+    pub fn evaluate(&self, variables: &Layers<'_>) -> Result<Value, String> {
+        if !self.feel {
+            return Ok(Value::String(self.text.clone()));
+        }
+        if let Ok(value) = serde_json::from_str(&self.text) {
+            return Ok(value);
+        }
+        let mut path = self.text.split('.');
+        let mut value = variables.get(path.next().unwrap_or_default()).unwrap_or(&Value::Null);
+        for name in path {
+            value = value.get(name).unwrap_or(&Value::Null);
+        }
+        Ok(value.clone())
+    }
+
+    /// The value, which must be a string.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead.
+    pub fn string(&self, variables: &Layers<'_>) -> Result<String, String> {
+        match self.evaluate(variables)? {
+            Value::String(text) => Ok(text),
+            other => Err(self.unexpected("STRING", &other)),
+        }
+    }
+
+    /// The value, which must be a string or a number: a number counts as its digits.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead.
+    pub fn correlation_key(&self, variables: &Layers<'_>) -> Result<String, String> {
+        match self.evaluate(variables)? {
+            Value::String(text) => Ok(text),
+            Value::Number(number) => Ok(number.to_string()),
+            other => Err(format!(
+                "Failed to extract the correlation key for '{}': The value must be either a string or a number, but was '{}'.",
+                self.text,
+                kind(&other)
+            )),
+        }
+    }
+
+    /// The value, which must be true or false.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead.
+    pub fn boolean(&self, variables: &Layers<'_>) -> Result<bool, String> {
+        match self.evaluate(variables)? {
+            Value::Bool(truth) => Ok(truth),
+            other => Err(self.unexpected("BOOLEAN", &other)),
+        }
+    }
+
+    /// The value, which must be a whole number; a static text counts when it is its digits.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead.
+    pub fn integer(&self, variables: &Layers<'_>) -> Result<i32, String> {
+        let value = self.evaluate(variables)?;
+        let number = match &value {
+            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+            Value::String(text) if !self.feel => text.trim().parse().ok(),
+            _ => None,
+        };
+        number
+            .and_then(|number| i32::try_from(number).ok())
+            .ok_or_else(|| self.unexpected("NUMBER", &value))
+    }
+
+    /// When a duration that begins at `now` ends; both in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead of an ISO 8601 duration.
+    pub fn after(&self, variables: &Layers<'_>, now: i64) -> Result<i64, String> {
+        let text = self.string(variables)?;
+        let span = span(&text)?;
+        Timestamp::from_millisecond(now)
+            .and_then(|start| start.to_zoned(TimeZone::UTC).checked_add(span))
+            .map(|end| end.timestamp().as_millisecond())
+            .map_err(|error| format!("Invalid duration '{text}': {error}"))
+    }
+
+    /// A point in time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Why the evaluation failed, or what was found instead of an ISO 8601 date and time with an offset.
+    pub fn point_in_time(&self, variables: &Layers<'_>) -> Result<i64, String> {
+        let text = self.string(variables)?;
+        // A zone's name in brackets adds nothing: the offset before it already fixes the instant.
+        let instant = text.split('[').next().unwrap_or_default();
+        instant
+            .parse::<Timestamp>()
+            .map(Timestamp::as_millisecond)
+            .map_err(|_| format!("Invalid date-time format '{text}'; write it as 2030-01-31T12:00:00Z"))
+    }
+
+    /// Whether a static text is an ISO 8601 duration; FEEL is known only when it is evaluated.
+    ///
+    /// # Errors
+    /// What was found instead.
+    pub fn check_duration(&self) -> Result<(), String> {
+        if self.feel {
+            Ok(())
+        } else {
+            span(&self.text).map(|_| ())
+        }
+    }
+
+    fn unexpected(&self, wanted: &str, found: &Value) -> String {
+        format!(
+            "Expected result of the expression '{}' to be '{wanted}', but was '{}'.",
+            self.text,
+            kind(found)
+        )
+    }
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    SpanParser::new()
+        .parse_span(text.trim())
+        .map_err(|_| format!("Invalid duration format '{text}'; write it in ISO 8601, e.g. PT30S"))
+}
+
+fn whole(number: f64) -> Option<i64> {
+    // Beyond 2^53 a float no longer says which whole number it is.
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NULL",
+        Value::Bool(_) => "BOOLEAN",
+        Value::Number(_) => "NUMBER",
+        Value::String(_) => "STRING",
+        Value::Array(_) => "ARRAY",
+        Value::Object(_) => "OBJECT",
+    }
+}

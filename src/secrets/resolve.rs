@@ -1,0 +1,193 @@
+//! A job's variables with references go in, [`Bound`] comes out: each name is asked for once, in the providers' order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::bind::Bound;
+use super::directory::Directory;
+use super::environment::{self, Environment};
+use super::provider::{Provider, SecretScope};
+use super::reference::Form;
+use super::tree::{Grammar, Needed, fill, needed};
+use crate::outcome::{JobError, Remedy};
+
+/// How long a job waits when a store of secrets cannot answer; it costs no retry.
+const STORE_DOWN: Duration = Duration::from_secs(10);
+/// Missing names that one message lists.
+const NAMES_SHOWN: usize = 10;
+
+/// Where secrets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Environment variables; `None` turns this store off.
+    pub environment: Option<environment::Settings>,
+    /// A directory of files, asked after the environment.
+    pub directory: Option<std::path::PathBuf>,
+    /// Is `secrets.NAME` without braces a reference?
+    pub bare_references: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            environment: Some(environment::Settings::default()),
+            directory: None,
+            bare_references: true,
+        }
+    }
+}
+
+/// Resolves references. Cheap to clone.
+#[derive(Clone)]
+pub struct Secrets {
+    providers: Arc<[Box<dyn Provider>]>,
+    grammar: Grammar,
+}
+
+impl Secrets {
+    /// Asks these providers, in this order. `bare_references`: is `secrets.NAME` without braces a reference?
+    pub fn new(providers: Vec<Box<dyn Provider>>, bare_references: bool) -> Self {
+        Self {
+            providers: providers.into(),
+            grammar: Grammar { bare: bare_references },
+        }
+    }
+
+    /// Knows no secret: every reference is a missing one.
+    pub fn none() -> Self {
+        Self::new(Vec::new(), true)
+    }
+
+    /// The configured providers; environment variables are read through `lookup`.
+    pub fn from_settings(settings: &Settings, lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        let mut providers: Vec<Box<dyn Provider>> = Vec::new();
+        if let Some(environment) = &settings.environment {
+            providers.push(Box::new(Environment::new(environment.clone(), lookup)));
+        }
+        if let Some(directory) = &settings.directory {
+            providers.push(Box::new(Directory::new(directory)));
+        }
+        Self::new(providers, settings.bare_references)
+    }
+
+    /// Puts the secrets into the variables.
+    ///
+    /// # Errors
+    /// An incident when a secret is missing or the variables exceed a bound; a postponed job when a provider cannot
+    /// answer.
+    pub async fn bind(&self, mut variables: Map<String, Value>, scope: &SecretScope<'_>) -> Result<Bound, JobError> {
+        let needed = needed(&variables, self.grammar)?;
+        if needed.is_empty() {
+            return Ok(Bound::plain(variables));
+        }
+        let mut values = HashMap::with_capacity(needed.len());
+        let mut resolved = Vec::with_capacity(needed.len());
+        let mut missing = Vec::new();
+        for one in &needed {
+            match self.value(&one.name, scope).await? {
+                Some((value, provider)) => {
+                    values.insert(one.name.clone(), value);
+                    resolved.push((one.name.clone(), provider));
+                }
+                None => missing.push(one),
+            }
+        }
+        if let Some((first, others)) = missing.split_first() {
+            return Err(self.not_available(first, others, scope));
+        }
+        let used = fill(&mut variables, &values, self.grammar)?;
+        Ok(Bound {
+            variables,
+            used,
+            resolved,
+        })
+    }
+
+    async fn value(
+        &self,
+        name: &str,
+        scope: &SecretScope<'_>,
+    ) -> Result<Option<(SecretString, &'static str)>, JobError> {
+        for provider in &*self.providers {
+            match provider.get(name, scope).await {
+                Ok(Some(value)) => return Ok(Some((value, provider.kind()))),
+                Ok(None) => {}
+                Err(error) => {
+                    let error = format!(
+                        "The secret '{}' could not be looked up: {error}. Nothing was tried; the job waits.",
+                        shortened(name)
+                    );
+                    return Err(
+                        JobError::connector("SECRETS_UNAVAILABLE", error).with_remedy(Remedy::Postpone(STORE_DOWN))
+                    );
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn not_available(&self, first: &Needed, others: &[&Needed], scope: &SecretScope<'_>) -> JobError {
+        let name = shortened(&first.name);
+        // Modelers and monitoring know this sentence from Camunda's runtime.
+        let mut message = format!("Secret with name '{name}' is not available");
+        message.push_str(&format!(" (field `{}`). ", shortened(&first.path)));
+        let asked: Vec<String> = self.providers.iter().map(|one| one.wanted(&name, scope)).collect();
+        if asked.is_empty() {
+            message.push_str("This worker has no store of secrets configured.");
+        } else {
+            message.push_str(&format!("This worker looked for {}.", asked.join(" and for ")));
+        }
+        if first.form == Form::Bare {
+            message.push_str(&bare_hint(&first.name));
+        }
+        if !others.is_empty() {
+            let names: Vec<String> = others
+                .iter()
+                .take(NAMES_SHOWN)
+                .map(|one| format!("'{}'", shortened(&one.name)))
+                .collect();
+            let more = if others.len() > NAMES_SHOWN { ", …" } else { "" };
+            message.push_str(&format!(" Missing as well: {}{more}.", names.join(", ")));
+        }
+        JobError::input(message)
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds: Vec<&str> = self.providers.iter().map(|one| one.kind()).collect();
+        f.debug_struct("Secrets")
+            .field("providers", &kinds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is most likely meant where a form without braces finds nothing.
+fn bare_hint(name: &str) -> String {
+    match name.find(['/', '.']) {
+        // `organizationUri = secrets.ORG` becomes `secrets.ORG/api/data/…` in the Power Automate template.
+        Some(end) => format!(
+            " Without braces a name goes on over `/` and `.`: if the secret's name is '{short}', write \
+             {{{{secrets.{short}}}}} instead of secrets.{short}.",
+            short = shortened(&name[..end])
+        ),
+        None => format!(
+            " If a secret is meant, {{{{secrets.{0}}}}} is the better form; if the text only happens to say \
+             `secrets.{0}`, operations can set `bare_references = false` in the worker's `[secrets]`.",
+            shortened(name)
+        ),
+    }
+}
+
+/// A name for a message, which has no room for names of any length.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 120;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,222 @@
+//! Jobs in, permits first: one ticket is offered to the job stream and to the poll of the backlog alike, and whoever has
+//! a job first gets it. While all permits are out, nothing is read, so that the engine sees that we are full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::lease::Lease;
+use super::running::Running;
+use crate::engine::{Engine, Poll, Push, Subscription};
+use crate::job::Job;
+
+/// The most that one poll asks for.
+const LARGEST_BATCH: usize = 32;
+/// With the stream down, the backlog is the only way: it is asked at least this often.
+const POLL_WITHOUT_STREAM: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Pushed jobs that still lie in our buffers when we stop; a stream window holds a few hundred.
+const MOST_UNREAD: usize = 1_000;
+
+pub(super) struct Intake {
+    engine: Engine,
+    subscription: Subscription,
+    permits: Arc<Semaphore>,
+    running: Arc<Running>,
+    poll_interval: Duration,
+    stream_enabled: bool,
+}
+
+impl Intake {
+    pub(super) fn new(
+        engine: Engine,
+        subscription: Subscription,
+        permits: Arc<Semaphore>,
+        running: Arc<Running>,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            engine,
+            subscription,
+            permits,
+            running,
+            poll_interval: settings.poll_interval,
+            stream_enabled: settings.stream_enabled,
+        }
+    }
+
+    pub(super) fn job_type(&self) -> &str {
+        &self.subscription.job_type
+    }
+
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        let mut push = self
+            .stream_enabled
+            .then(|| Push::new(self.engine.clone(), self.subscription.clone()));
+        // Replicas that start together must not ask together for ever.
+        let mut backlog = Backlog::due_in(self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64()));
+        loop {
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                permit = self.permits.clone().acquire_owned() => match permit {
+                    Ok(permit) => permit,
+                    Err(_closed) => break,
+                },
+            };
+            let idle = self.idle_pause(push.as_ref());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                job = pushed(&mut push) => {
+                    self.running.begin(job, permit, Lease::new(Instant::now(), self.subscription.lease));
+                }
+                () = backlog.due(idle) => backlog.ask(self.poll_with(permit)),
+            }
+        }
+        if let Some(push) = push {
+            self.hand_back_unread(push).await;
+        }
+    }
+
+    fn idle_pause(&self, push: Option<&Push>) -> Duration {
+        match push {
+            Some(push) if push.is_up() => self.poll_interval,
+            _ => self.poll_interval.min(POLL_WITHOUT_STREAM),
+        }
+    }
+
+    /// A poll with this permit and half of those that are free: the stream keeps the rest.
+    fn poll_with(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Found> {
+        let mut permits = vec![permit];
+        let more = (self.permits.available_permits() / 2).min(LARGEST_BATCH - 1);
+        while permits.len() <= more {
+            match self.permits.clone().try_acquire_owned() {
+                Ok(permit) => permits.push(permit),
+                Err(_) => break,
+            }
+        }
+        let (engine, subscription, running) = (self.engine.clone(), self.subscription.clone(), self.running.clone());
+        // Tracked as work: what a poll brings after the signal to stop is handed back before we end.
+        let tasks = running.tasks.clone();
+        tasks.spawn(async move { poll(&engine, &subscription, &running, permits).await })
+    }
+
+    /// What the gateway pushed and nobody read: given back at once, so that another replica need not wait for the lease.
+    async fn hand_back_unread(&self, mut push: Push) {
+        for _ in 0..MOST_UNREAD {
+            let Some(job) = push.next().now_or_never() else { return };
+            self.running.hand_back(job);
+        }
+    }
+}
+
+async fn pushed(push: &mut Option<Push>) -> Job {
+    match push {
+        Some(push) => push.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a poll found.
+enum Found {
+    /// As many as it asked for: there may be more.
+    Full,
+    /// Some, or none.
+    Some(usize),
+    /// It failed.
+    Nothing,
+}
+
+async fn poll(
+    engine: &Engine,
+    subscription: &Subscription,
+    running: &Arc<Running>,
+    mut permits: Vec<OwnedSemaphorePermit>,
+) -> Found {
+    let asked = permits.len();
+    // The engine counts the lease from somewhere between our asking and its answer: the earlier is the safe one.
+    let lease = Lease::new(Instant::now(), subscription.lease);
+    let mut poll = match Poll::start(engine, subscription, asked).await {
+        Ok(poll) => poll,
+        Err(status) => {
+            tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll failed");
+            return Found::Nothing;
+        }
+    };
+    loop {
+        match poll.batch().await {
+            Ok(Some(jobs)) => {
+                for job in jobs {
+                    match permits.pop() {
+                        Some(permit) => running.begin(job, permit, lease),
+                        // More than was asked for: not ours to keep.
+                        None => running.hand_back(job),
+                    }
+                }
+            }
+            Ok(None) if permits.is_empty() => return Found::Full,
+            Ok(None) => return Found::Some(asked - permits.len()),
+            Err(status) => {
+                tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll broke off");
+                return Found::Nothing;
+            }
+        }
+    }
+}
+
+/// When the backlog is asked next: one poll at a time.
+struct Backlog {
+    asking: Option<JoinHandle<Found>>,
+    at: Instant,
+    pause: Duration,
+}
+
+impl Backlog {
+    fn due_in(pause: Duration) -> Self {
+        Self {
+            asking: None,
+            at: Instant::now() + pause,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Waits until the poll under way has ended and the next one is due. Safe to drop half-way.
+    async fn due(&mut self, idle: Duration) {
+        if let Some(asking) = &mut self.asking {
+            let found = asking.await.unwrap_or(Found::Nothing);
+            self.asking = None;
+            let pause = self.pause_after(&found, idle);
+            self.at = Instant::now() + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
+        }
+        tokio::time::sleep_until(self.at.min(Instant::now() + idle)).await;
+    }
+
+    fn pause_after(&mut self, found: &Found, idle: Duration) -> Duration {
+        match found {
+            Found::Full => {
+                self.pause = FIRST_PAUSE;
+                Duration::ZERO
+            }
+            Found::Some(0) => {
+                self.pause = FIRST_PAUSE;
+                idle
+            }
+            Found::Some(_) => FIRST_PAUSE,
+            Found::Nothing => {
+                let pause = self.pause;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                pause
+            }
+        }
+    }
+
+    fn ask(&mut self, poll: JoinHandle<Found>) {
+        self.asking = Some(poll);
+    }
+}

@@ -1,0 +1,149 @@
+//! The worker: takes jobs with a permit each, runs them, keeps their leases alive, and drains when asked to stop.
+//!
+//! In goes a shutdown token; out comes, when everything is done, how it ended ([`Ended`]). [`pipeline`] is one job's way
+//! on one page.
+
+mod intake;
+mod lease;
+pub mod pipeline;
+mod running;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::{Engine, Subscription};
+use crate::job::Job;
+use crate::progress::Progress;
+use intake::Intake;
+pub use lease::Hold;
+pub use pipeline::Pipeline;
+use running::Running;
+
+/// How much is taken, for how long, and how it ends.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Jobs that are worked on at once, over all job types.
+    pub max_jobs: usize,
+    /// How long the engine waits for an outcome; kept up by heartbeats while a job runs.
+    pub job_timeout: Duration,
+    /// How often the backlog is asked for while nothing is found there.
+    pub poll_interval: Duration,
+    /// Take pushed jobs (the job stream)? Without it all jobs come by polls.
+    pub stream_enabled: bool,
+    /// How long running jobs may go on after the signal to stop.
+    pub drain_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_jobs: 32,
+            job_timeout: Duration::from_secs(300),
+            poll_interval: Duration::from_millis(2500),
+            stream_enabled: true,
+            drain_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every job that was running has got its outcome, or was handed back.
+    Drained,
+    /// These many jobs were left to their lease: the engine gives them out again when it has lapsed.
+    Left(usize),
+}
+
+/// After the grace, waiting jobs are told to let go; this is the longest they may take to hand themselves back.
+const LET_GO: Duration = Duration::from_secs(5);
+
+/// Works until `stop` fires, then drains: no intake, running jobs finish within the grace, the rest is handed back.
+///
+/// The engine need not be there at the start, and may go and come back.
+pub async fn run(
+    engine: Engine,
+    pipeline: Arc<Pipeline>,
+    settings: Settings,
+    progress: Progress,
+    stop: CancellationToken,
+) -> Ended {
+    let permits = Arc::new(Semaphore::new(settings.max_jobs));
+    let tasks = TaskTracker::new();
+    let let_go = CancellationToken::new();
+    let running = Arc::new(Running {
+        commands: engine.commands(),
+        pipeline: pipeline.clone(),
+        progress,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+        let_go: let_go.clone(),
+    });
+    let intakes = TaskTracker::new();
+    for connector in pipeline.connectors() {
+        let subscription = Subscription {
+            job_type: connector.job_type().to_owned(),
+            lease: settings.job_timeout,
+            fetch_variables: connector.fetch_variables().iter().map(ToString::to_string).collect(),
+        };
+        tracing::info!(job_type = subscription.job_type, "taking jobs");
+        let intake = Intake::new(
+            engine.clone(),
+            subscription,
+            permits.clone(),
+            running.clone(),
+            &settings,
+        );
+        intakes.spawn(supervised(intake, stop.clone()));
+    }
+    intakes.close();
+    intakes.wait().await;
+    tasks.close();
+
+    let waiting = tasks.len();
+    if waiting > 0 {
+        tracing::info!(jobs = waiting, grace = ?settings.drain_grace, "stopping: running jobs may finish");
+    }
+    if tokio::time::timeout(settings.drain_grace, tasks.wait()).await.is_ok() {
+        return Ended::Drained;
+    }
+    let_go.cancel();
+    if tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait())
+        .await
+        .is_ok()
+    {
+        return Ended::Drained;
+    }
+    Ended::Left(tasks.len())
+}
+
+/// An intake never ends while it is wanted: should it panic, it is begun again, and the defect is said.
+async fn supervised(intake: Intake, stop: CancellationToken) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let intake = Arc::new(intake);
+    while !stop.is_cancelled() {
+        let one = intake.clone();
+        let token = stop.clone();
+        let ended = tokio::spawn(async move { one.run(token).await }).await;
+        if let Err(defect) = ended {
+            tracing::error!(
+                job_type = intake.job_type(),
+                panic = defect.is_panic(),
+                "the intake of jobs broke; beginning again"
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// What a job is called in a log line.
+fn named(job: &Job) -> String {
+    format!(
+        "{} in {} ({})",
+        job.element_id, job.bpmn_process_id, job.process_instance_key
+    )
+}

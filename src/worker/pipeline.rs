@@ -1,0 +1,111 @@
+//! One job's way: headers → secrets → connector → response → mapping → outcome.
+//!
+//! In goes an activated job, out comes what the engine shall be told. Nothing here fails: every error is an outcome.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::Hold;
+use crate::connector::{Call, Connector, Response};
+use crate::job::Job;
+use crate::mapping::{Mapper, Plan, failure};
+use crate::outcome::{JobError, Outcome};
+use crate::progress::{Progress, Step};
+use crate::secrets::{Bound, Redactor, SecretScope, Secrets};
+
+/// The way of a job through the rooms.
+pub struct Pipeline {
+    connectors: HashMap<&'static str, Arc<dyn Connector>>,
+    secrets: Secrets,
+    mapper: Mapper,
+    progress: Progress,
+}
+
+impl Pipeline {
+    /// A pipeline for these connectors; one job type has one connector, the last one named wins.
+    pub fn new(connectors: Vec<Arc<dyn Connector>>, secrets: Secrets, mapper: Mapper, progress: Progress) -> Self {
+        Self {
+            connectors: connectors.into_iter().map(|one| (one.job_type(), one)).collect(),
+            secrets,
+            mapper,
+            progress,
+        }
+    }
+
+    /// The connectors, in no order.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
+        self.connectors.values()
+    }
+
+    /// Works on a job. Ends soon after `abandoned` has fired.
+    pub async fn run(&self, job: &Job, hold: &dyn Hold, abandoned: &CancellationToken) -> Outcome {
+        let plan = match job.headers().and_then(|headers| self.mapper.plan(&headers)) {
+            Ok(plan) => plan,
+            Err(error) => return failure(job, &error, None),
+        };
+        let input = match self.prepare(job, &plan, hold).await {
+            Ok(input) => input,
+            Err(error) => return self.mapper.outcome(&plan, job, Err(error), &Redactor::default()),
+        };
+        let redactor = Redactor::new(&input.used);
+        let result = self.attempt(job, &input, hold, abandoned).await;
+        let outcome = self.mapper.outcome(&plan, job, result, &redactor);
+        if let Outcome::Complete { variables } = &outcome {
+            let variables = variables.keys().cloned().collect();
+            self.progress.report(job, Step::Mapped { variables });
+        }
+        outcome
+    }
+
+    /// The lease that the task asks for, and its variables with the secrets put in.
+    async fn prepare(&self, job: &Job, plan: &Plan, hold: &dyn Hold) -> Result<Bound, JobError> {
+        if let Some(timeout) = plan.job_timeout {
+            hold.extend(timeout).await?;
+        }
+        let scope = SecretScope {
+            tenant_id: &job.tenant_id,
+            bpmn_process_id: &job.bpmn_process_id,
+        };
+        let bound = self.secrets.bind(job.variables()?, &scope).await?;
+        for (name, provider) in bound.resolved() {
+            self.progress.report(job, Step::SecretResolved { name, provider });
+        }
+        Ok(bound)
+    }
+
+    async fn attempt(
+        &self,
+        job: &Job,
+        input: &Bound,
+        hold: &dyn Hold,
+        abandoned: &CancellationToken,
+    ) -> Result<Response, JobError> {
+        let connector = self.connectors.get(job.job_type.as_str()).ok_or_else(|| {
+            JobError::input(format!(
+                "deskhand has no connector for the job type `{}`.",
+                job.job_type
+            ))
+        })?;
+        let call = Call {
+            job,
+            input,
+            abandoned,
+            progress: &self.progress,
+            journal: hold,
+        };
+        // A defect in one job must not take its neighbours with it; the payload may hold anything, so it is not shown.
+        AssertUnwindSafe(connector.call(call))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_payload| {
+                tracing::error!(job = job.key, job_type = job.job_type, "a connector panicked");
+                Err(JobError::internal(
+                    "deskhand has a defect that broke off this job; its log names the place.",
+                ))
+            })
+    }
+}

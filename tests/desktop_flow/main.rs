@@ -1,0 +1,11 @@
+//! `deskhand:desktop-flow:1` against the Power Automate simulator: what a task says goes in, what Dataverse is asked and
+//! what the process gets comes out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod dataverse;
+mod input;
+mod reading;
+mod setting;
+mod starting;
+mod waiting;

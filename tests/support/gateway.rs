@@ -1,0 +1,345 @@
+//! A fake gateway: real gRPC on a free loopback port. Jobs are pushed or lie in the backlog as the test says, every
+//! command is recorded in order, and the next answers can be made to fail.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deskhand::engine::gateway::gateway_server::{Gateway, GatewayServer};
+use deskhand::engine::gateway::{
+    ActivateJobsRequest, ActivateJobsResponse, ActivatedJob, CompleteJobRequest, CompleteJobResponse, FailJobRequest,
+    FailJobResponse, SetVariablesRequest, SetVariablesResponse, StreamActivatedJobsRequest, ThrowErrorRequest,
+    ThrowErrorResponse, TopologyRequest, TopologyResponse, UpdateJobTimeoutRequest, UpdateJobTimeoutResponse,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status};
+
+/// No test waits longer than this for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker told the gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Complete {
+        key: i64,
+        variables: serde_json::Value,
+    },
+    Fail {
+        key: i64,
+        retries: i32,
+        backoff_ms: i64,
+        message: String,
+    },
+    Throw {
+        key: i64,
+        code: String,
+    },
+    Extend {
+        key: i64,
+        timeout_ms: i64,
+    },
+    SetVariables {
+        scope: i64,
+        local: bool,
+    },
+}
+
+/// A running fake gateway.
+pub struct FakeGateway {
+    pub address: SocketAddr,
+    state: Arc<State>,
+    commands: tokio::sync::Mutex<mpsc::Receiver<Command>>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+struct State {
+    streams: Mutex<Vec<mpsc::Sender<Result<ActivatedJob, Status>>>>,
+    streams_opened: Mutex<usize>,
+    backlog: Mutex<VecDeque<ActivatedJob>>,
+    largest_poll: Mutex<i32>,
+    refusals: Mutex<VecDeque<(Rpc, Status)>>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// The calls that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rpc {
+    Complete,
+    Fail,
+    Extend,
+}
+
+impl FakeGateway {
+    pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// At a fixed address, for a gateway that comes back.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        // A runtime of its own: shutting it down cuts every connection at once, as a killed process does.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.spawn(bind(address)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, commands) = mpsc::channel(10_000);
+        let state = Arc::new(State {
+            streams: Mutex::default(),
+            streams_opened: Mutex::default(),
+            backlog: Mutex::default(),
+            largest_poll: Mutex::default(),
+            refusals: Mutex::default(),
+            commands: sender,
+        });
+        let incoming =
+            TcpListenerStream::new(listener).map(|connection| connection.inspect(|tcp| tcp.set_nodelay(true).unwrap()));
+        let service = GatewayServer::new(Fake(state.clone()));
+        runtime.spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming),
+        );
+        Self {
+            address,
+            state,
+            commands: tokio::sync::Mutex::new(commands),
+            runtime: Mutex::new(Some(runtime)),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Pushes a job to the newest stream; waits until there is one.
+    pub async fn push(&self, job: ActivatedJob) {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        let mut job = Some(job);
+        while let Some(waiting) = job.take() {
+            assert!(tokio::time::Instant::now() < give_up, "no stream took the job");
+            let stream = self.state.streams.lock().unwrap().last().cloned();
+            match stream {
+                Some(stream) => match stream.send(Ok(waiting)).await {
+                    Ok(()) => return,
+                    Err(returned) => {
+                        self.state.streams.lock().unwrap().retain(|one| !one.is_closed());
+                        job = Some(returned.0.unwrap());
+                    }
+                },
+                None => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    job = Some(waiting);
+                }
+            }
+        }
+    }
+
+    /// Ends all streams cleanly, as a proxy does.
+    pub fn end_streams(&self) {
+        self.state.streams.lock().unwrap().clear();
+    }
+
+    pub fn streams_opened(&self) -> usize {
+        *self.state.streams_opened.lock().unwrap()
+    }
+
+    /// Puts a job where only polls find it.
+    pub fn put_in_backlog(&self, job: ActivatedJob) {
+        self.state.backlog.lock().unwrap().push_back(job);
+    }
+
+    /// The largest `maxJobsToActivate` seen.
+    pub fn largest_poll(&self) -> i32 {
+        *self.state.largest_poll.lock().unwrap()
+    }
+
+    /// The next call of this kind is answered with this status; it is recorded all the same.
+    pub fn refuse_next(&self, rpc: Rpc, status: Status) {
+        self.state.refusals.lock().unwrap().push_back((rpc, status));
+    }
+
+    /// The next command.
+    pub async fn command(&self) -> Command {
+        let mut commands = self.commands.lock().await;
+        tokio::time::timeout(PATIENCE, commands.recv())
+            .await
+            .expect("no command came")
+            .expect("the gateway is gone")
+    }
+
+    /// The next command that is an outcome.
+    pub async fn outcome(&self) -> Command {
+        loop {
+            let command = self.command().await;
+            if !matches!(command, Command::Extend { .. } | Command::SetVariables { .. }) {
+                return command;
+            }
+        }
+    }
+
+    /// Commands that came and were not taken yet.
+    pub async fn pending(&self) -> Vec<Command> {
+        let mut commands = self.commands.lock().await;
+        std::iter::from_fn(|| commands.try_recv().ok()).collect()
+    }
+
+    /// Cuts every connection and listens no more.
+    pub fn die(&self) {
+        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+            runtime.shutdown_background();
+        }
+        self.end_streams();
+    }
+}
+
+impl Drop for FakeGateway {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+/// The port of a gateway that just died may be taken for a moment.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if tokio::time::Instant::now() > give_up => panic!("{address}: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+struct Fake(Arc<State>);
+
+impl Fake {
+    fn record(&self, rpc: Option<Rpc>, command: Command) -> Result<(), Status> {
+        self.0
+            .commands
+            .try_send(command)
+            .expect("more commands than a test can have");
+        let mut refusals = self.0.refusals.lock().unwrap();
+        match refusals.iter().position(|(refused, _)| Some(*refused) == rpc) {
+            Some(at) => Err(refusals.remove(at).expect("it was just found").1),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Gateway for Fake {
+    async fn stream_activated_jobs(
+        &self,
+        _: Request<StreamActivatedJobsRequest>,
+    ) -> Result<Response<BoxStream<ActivatedJob>>, Status> {
+        let (sender, mut receiver) = mpsc::channel(1);
+        self.0.streams.lock().unwrap().push(sender);
+        *self.0.streams_opened.lock().unwrap() += 1;
+        // As the real gateway: no response headers before the first job.
+        let Some(first) = receiver.recv().await else {
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        };
+        Ok(Response::new(Box::pin(
+            tokio_stream::once(first).chain(ReceiverStream::new(receiver)),
+        )))
+    }
+
+    async fn activate_jobs(
+        &self,
+        request: Request<ActivateJobsRequest>,
+    ) -> Result<Response<BoxStream<ActivateJobsResponse>>, Status> {
+        let most = request.into_inner().max_jobs_to_activate;
+        {
+            let mut largest = self.0.largest_poll.lock().unwrap();
+            *largest = (*largest).max(most);
+        }
+        let mut backlog = self.0.backlog.lock().unwrap();
+        let count = usize::try_from(most).unwrap().min(backlog.len());
+        let jobs: Vec<_> = backlog.drain(..count).collect();
+        let batches = if jobs.is_empty() {
+            vec![]
+        } else {
+            vec![Ok(ActivateJobsResponse { jobs })]
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter(batches))))
+    }
+
+    async fn complete_job(
+        &self,
+        request: Request<CompleteJobRequest>,
+    ) -> Result<Response<CompleteJobResponse>, Status> {
+        let request = request.into_inner();
+        let variables = serde_json::from_str(&request.variables).expect("variables are JSON");
+        let command = Command::Complete {
+            key: request.job_key,
+            variables,
+        };
+        self.record(Some(Rpc::Complete), command)?;
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn fail_job(&self, request: Request<FailJobRequest>) -> Result<Response<FailJobResponse>, Status> {
+        let request = request.into_inner();
+        let command = Command::Fail {
+            key: request.job_key,
+            retries: request.retries,
+            backoff_ms: request.retry_back_off,
+            message: request.error_message,
+        };
+        self.record(Some(Rpc::Fail), command)?;
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn throw_error(&self, request: Request<ThrowErrorRequest>) -> Result<Response<ThrowErrorResponse>, Status> {
+        let request = request.into_inner();
+        self.record(
+            None,
+            Command::Throw {
+                key: request.job_key,
+                code: request.error_code,
+            },
+        )?;
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn update_job_timeout(
+        &self,
+        request: Request<UpdateJobTimeoutRequest>,
+    ) -> Result<Response<UpdateJobTimeoutResponse>, Status> {
+        let request = request.into_inner();
+        let command = Command::Extend {
+            key: request.job_key,
+            timeout_ms: request.timeout,
+        };
+        self.record(Some(Rpc::Extend), command)?;
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn set_variables(
+        &self,
+        request: Request<SetVariablesRequest>,
+    ) -> Result<Response<SetVariablesResponse>, Status> {
+        let request = request.into_inner();
+        let command = Command::SetVariables {
+            scope: request.element_instance_key,
+            local: request.local,
+        };
+        self.record(None, command)?;
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn topology(&self, _: Request<TopologyRequest>) -> Result<Response<TopologyResponse>, Status> {
+        Ok(Response::new(TopologyResponse {
+            gateway_version: "8.9.0".into(),
+            ..TopologyResponse::default()
+        }))
+    }
+}

@@ -1,0 +1,3 @@
+//! What the worker's tests share: a gateway that speaks the real protocol and does what a test tells it.
+
+pub mod gateway;

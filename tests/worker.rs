@@ -1,0 +1,484 @@
+//! What the worker does with jobs, and what the engine is told: on a fake gateway that speaks the real protocol.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deskhand::connector::{Call, Connector, Response};
+use deskhand::engine::gateway::ActivatedJob;
+use deskhand::engine::{self, Credentials, Engine};
+use deskhand::mapping::Mapper;
+use deskhand::outcome::{JobError, Remedy};
+use deskhand::progress::Progress;
+use deskhand::secrets::Secrets;
+use deskhand::worker::{self, Ended, Pipeline};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use support::gateway::{Command, FakeGateway, PATIENCE, Rpc};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+const JOB_TYPE: &str = "test:task:1";
+
+/// A connector that does what the job's variable `do` says.
+#[derive(Default)]
+struct Obedient {
+    running: AtomicUsize,
+    most_at_once: AtomicUsize,
+    go_on: Notify,
+}
+
+impl Connector for Obedient {
+    fn job_type(&self) -> &'static str {
+        JOB_TYPE
+    }
+
+    fn fetch_variables(&self) -> &'static [&'static str] {
+        &["do"]
+    }
+
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
+        async move {
+            let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(now, Ordering::SeqCst);
+            let result = self.obey(&call).await;
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            result
+        }
+        .boxed()
+    }
+}
+
+impl Obedient {
+    async fn obey(&self, call: &Call<'_>) -> Result<Response, JobError> {
+        match call.input.variables.get("do").and_then(Value::as_str) {
+            Some("panic") => {
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                panic!("on purpose")
+            }
+            Some("wait") => self.go_on.notified().await,
+            Some("wait for a run") => {
+                call.abandoned.cancelled().await;
+                return Err(JobError::connector("HANDED_BACK", "later").with_remedy(Remedy::Postpone(Duration::ZERO)));
+            }
+            Some("sleep") => tokio::time::sleep(Duration::from_millis(30)).await,
+            _ => {}
+        }
+        Ok(json!({ "answer": 42 }).into())
+    }
+}
+
+struct Worker {
+    connector: Arc<Obedient>,
+    stop: CancellationToken,
+    ended: JoinHandle<Ended>,
+}
+
+fn settings() -> worker::Settings {
+    worker::Settings {
+        max_jobs: 8,
+        job_timeout: Duration::from_secs(60),
+        poll_interval: Duration::from_millis(50),
+        drain_grace: Duration::from_secs(5),
+        ..worker::Settings::default()
+    }
+}
+
+fn start(url: String, settings: worker::Settings) -> Worker {
+    let engine = Engine::new(
+        engine::Settings {
+            address: url,
+            credentials: Credentials::None,
+            ca_certificate: None,
+            override_authority: None,
+            tenant_ids: vec![],
+            worker_name: "test".into(),
+        },
+        engine::credentials::Authority::none(),
+    )
+    .unwrap();
+    let connector = Arc::new(Obedient::default());
+    let pipeline = Pipeline::new(
+        vec![connector.clone()],
+        Secrets::none(),
+        Mapper::default(),
+        Progress::none(),
+    );
+    let stop = CancellationToken::new();
+    let work = worker::run(engine, Arc::new(pipeline), settings, Progress::none(), stop.clone());
+    Worker {
+        connector,
+        stop,
+        ended: tokio::spawn(work),
+    }
+}
+
+impl Worker {
+    async fn stopped(self) -> Ended {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.ended)
+            .await
+            .expect("the worker did not end")
+            .unwrap()
+    }
+}
+
+fn job(key: i64, task: &str) -> ActivatedJob {
+    ActivatedJob {
+        key,
+        r#type: JOB_TYPE.into(),
+        retries: 3,
+        element_instance_key: key + 1_000_000,
+        custom_headers: json!({ "resultExpression": "={answer: response.answer}" }).to_string(),
+        variables: json!({ "do": task }).to_string(),
+        ..ActivatedJob::default()
+    }
+}
+
+fn completed(key: i64) -> Command {
+    Command::Complete {
+        key,
+        variables: json!({ "answer": 42 }),
+    }
+}
+
+#[tokio::test]
+async fn pushed_jobs_and_jobs_of_the_backlog_are_completed() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(gateway.url(), settings());
+    gateway.put_in_backlog(job(1, "work"));
+    assert_eq!(gateway.command().await, completed(1));
+    gateway.push(job(2, "work")).await;
+    assert_eq!(gateway.command().await, completed(2));
+    assert_eq!(worker.stopped().await, Ended::Drained);
+}
+
+#[tokio::test]
+async fn with_one_permit_both_ways_work() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            max_jobs: 1,
+            ..settings()
+        },
+    );
+    for key in 0..10 {
+        gateway.push(job(2 * key, "work")).await;
+        gateway.put_in_backlog(job(2 * key + 1, "work"));
+    }
+    let mut keys = Vec::new();
+    for _ in 0..20 {
+        match gateway.command().await {
+            Command::Complete { key, .. } => keys.push(key),
+            other => panic!("{other:?}"),
+        }
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, (0..20).collect::<Vec<_>>());
+    assert_eq!(worker.connector.most_at_once.load(Ordering::SeqCst), 1);
+    assert_eq!(gateway.largest_poll(), 1);
+}
+
+#[tokio::test]
+async fn never_more_jobs_than_permits_whichever_way_they_come() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(gateway.url(), settings());
+    for key in 0..200 {
+        gateway.put_in_backlog(job(key, "sleep"));
+    }
+    for key in 200..260 {
+        gateway.push(job(key, "sleep")).await;
+    }
+    for _ in 0..260 {
+        assert!(matches!(gateway.command().await, Command::Complete { .. }));
+    }
+    let most = worker.connector.most_at_once.load(Ordering::SeqCst);
+    assert!((4..=8).contains(&most), "{most} at once");
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_own_job_and_gives_the_permit_back() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(
+        gateway.url(),
+        worker::Settings {
+            max_jobs: 1,
+            ..settings()
+        },
+    );
+    for key in 0..5 {
+        gateway.push(job(key, "panic")).await;
+        match gateway.outcome().await {
+            Command::Fail { retries, message, .. } => {
+                assert_eq!(retries, 2);
+                assert!(
+                    message.contains("defect") && !message.contains("on purpose"),
+                    "{message}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    gateway.push(job(9, "work")).await;
+    assert_eq!(gateway.outcome().await, completed(9));
+}
+
+#[tokio::test]
+async fn broken_variables_headers_and_expressions_are_incidents_that_name_the_field() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    let broken_variables = ActivatedJob {
+        variables: "{".into(),
+        ..job(1, "work")
+    };
+    let list = ActivatedJob {
+        variables: "[1]".into(),
+        ..job(2, "work")
+    };
+    let headers = ActivatedJob {
+        custom_headers: r#"{"resultVariable": 7}"#.into(),
+        ..job(3, "work")
+    };
+    let expression = ActivatedJob {
+        custom_headers: json!({ "resultExpression": "={a: " }).to_string(),
+        ..job(4, "work")
+    };
+    let backoff = ActivatedJob {
+        custom_headers: json!({ "retryBackoff": "P1D1S" }).to_string(),
+        ..job(5, "work")
+    };
+    let scalar = ActivatedJob {
+        custom_headers: json!({ "resultExpression": "=response.answer" }).to_string(),
+        ..job(6, "work")
+    };
+    for (job, names) in [
+        (broken_variables, "variables"),
+        (list, "not a JSON object"),
+        (headers, "resultVariable"),
+        (expression, "resultExpression"),
+        (backoff, "retryBackoff"),
+        (scalar, "Result expression must return a JSON object"),
+    ] {
+        let sent = job.key;
+        gateway.push(job).await;
+        match gateway.outcome().await {
+            Command::Fail {
+                key, retries, message, ..
+            } => {
+                assert_eq!((key, retries), (sent, 0), "{message}");
+                assert!(message.contains(names), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_engine_may_come_later_than_the_worker_and_may_go_and_come_back() {
+    let first = FakeGateway::start().await;
+    let address = first.address;
+    first.die();
+    drop(first);
+    let worker = start(format!("http://{address}"), settings());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for key in 1..=2 {
+        let gateway = FakeGateway::start_at(address).await;
+        gateway.push(job(key, "work")).await;
+        assert_eq!(gateway.outcome().await, completed(key));
+        gateway.die();
+    }
+    assert_eq!(worker.stopped().await, Ended::Drained);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_cleanly_is_opened_again() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    for key in 1..=3 {
+        gateway.push(job(key, "work")).await;
+        assert_eq!(gateway.outcome().await, completed(key));
+        gateway.end_streams();
+    }
+    assert!(gateway.streams_opened() >= 3);
+}
+
+#[tokio::test]
+async fn a_long_job_keeps_its_lease_by_heartbeats() {
+    let gateway = FakeGateway::start().await;
+    let lease = Duration::from_millis(300);
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            job_timeout: lease,
+            ..settings()
+        },
+    );
+    gateway.push(job(1, "wait")).await;
+    for _ in 0..4 {
+        assert_eq!(
+            gateway.command().await,
+            Command::Extend {
+                key: 1,
+                timeout_ms: 300
+            }
+        );
+    }
+    worker.connector.go_on.notify_one();
+    assert_eq!(gateway.outcome().await, completed(1));
+}
+
+#[tokio::test]
+async fn a_rejected_heartbeat_ends_the_work_and_nothing_more_is_said() {
+    let gateway = FakeGateway::start().await;
+    let lease = Duration::from_millis(300);
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            job_timeout: lease,
+            ..settings()
+        },
+    );
+    gateway.refuse_next(Rpc::Extend, Status::not_found("no such job"));
+    gateway.push(job(1, "wait for a run")).await;
+    assert!(matches!(gateway.command().await, Command::Extend { key: 1, .. }));
+    assert_eq!(worker.stopped().await, Ended::Drained);
+    assert_eq!(gateway.pending().await, vec![]);
+}
+
+#[tokio::test]
+async fn commands_are_said_again_until_they_are_heard() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    gateway.refuse_next(Rpc::Complete, Status::unavailable("leader change"));
+    gateway.refuse_next(Rpc::Complete, Status::resource_exhausted("backpressure"));
+    gateway.push(job(1, "work")).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.command().await, completed(1));
+    }
+    gateway.push(job(2, "work")).await;
+    assert_eq!(gateway.command().await, completed(2));
+}
+
+#[tokio::test]
+async fn an_outcome_too_large_for_the_engine_becomes_an_incident() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    let refusals = [
+        (
+            Code::ResourceExhausted,
+            "gRPC message exceeds maximum size 4194304: 5000000",
+        ),
+        (
+            Code::Unknown,
+            "Command 'COMPLETE' rejected with code 'EXCEEDED_BATCH_RECORD_SIZE'",
+        ),
+    ];
+    for (key, (code, text)) in (1..).zip(refusals) {
+        gateway.refuse_next(Rpc::Complete, Status::new(code, text));
+        gateway.push(job(key, "work")).await;
+        assert_eq!(gateway.command().await, completed(key));
+        match gateway.command().await {
+            Command::Fail {
+                retries: 0, message, ..
+            } => assert!(message.contains("too large"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn stopping_waits_for_running_jobs() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(gateway.url(), settings());
+    gateway.push(job(1, "wait")).await;
+    while worker.connector.running.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    worker.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!worker.ended.is_finished());
+    worker.connector.go_on.notify_one();
+    assert_eq!(gateway.outcome().await, completed(1));
+    assert_eq!(worker.stopped().await, Ended::Drained);
+}
+
+#[tokio::test]
+async fn after_the_grace_waiting_jobs_are_handed_back_with_the_retries_they_have() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            drain_grace: Duration::from_millis(100),
+            ..settings()
+        },
+    );
+    gateway.push(job(1, "wait for a run")).await;
+    while worker.connector.running.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(worker.stopped().await, Ended::Drained);
+    match gateway.outcome().await {
+        Command::Fail { key: 1, retries: 3, .. } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_handed_back_is_left_to_its_lease_and_counted() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            drain_grace: Duration::from_millis(50),
+            ..settings()
+        },
+    );
+    gateway.push(job(1, "wait")).await;
+    while worker.connector.running.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(worker.stopped().await, Ended::Left(1));
+    assert_eq!(gateway.pending().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_job_timeout_of_the_task_is_set_before_the_work() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    let headers = json!({ "jobTimeout": "PT10M", "resultExpression": "={answer: response.answer}" });
+    gateway
+        .push(ActivatedJob {
+            custom_headers: headers.to_string(),
+            ..job(1, "work")
+        })
+        .await;
+    assert_eq!(
+        gateway.command().await,
+        Command::Extend {
+            key: 1,
+            timeout_ms: 600_000
+        }
+    );
+    assert_eq!(gateway.command().await, completed(1));
+    for text in ["not-a-duration", "PT0S", "PT-10M", "PT0.000000001S"] {
+        let headers = json!({ "jobTimeout": text }).to_string();
+        gateway
+            .push(ActivatedJob {
+                custom_headers: headers,
+                ..job(2, "work")
+            })
+            .await;
+        match gateway.command().await {
+            Command::Fail {
+                retries: 0, message, ..
+            } => assert!(message.contains("jobTimeout"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
