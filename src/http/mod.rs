@@ -23,7 +23,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 pub use error::{Error, Sent};
-pub use reqwest::{Method, header};
+pub use reqwest::{Method, StatusCode, header};
 
 /// A request, with every bound it must keep.
 #[derive(Clone)]

@@ -1,0 +1,209 @@
+//! How a request shows who it is: the `authentication` object goes in, a header, a query parameter or a question to a
+//! token endpoint comes out.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::address;
+use super::fields::Fields;
+use crate::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use crate::http::token::{Audience, ClientAuthentication, Grant, TokenRequest};
+
+/// Camunda's templates write this where a password is empty on purpose.
+const EMPTY_PASSWORD: &str = "SPEC_PASSWORD_EMPTY_PATTERN";
+const TYPES: &str = "`noAuth`, `basic`, `bearer`, `apiKey`, `oauth-client-credentials-flow` or `oauth-refresh-token`";
+const OBJECT: &str = "an object with a `type`";
+const A_HEADER_TEXT: &str = "a text without line breaks and other control characters";
+
+/// What the request carries.
+pub(super) enum Authentication {
+    /// Nothing.
+    None,
+    /// A header.
+    Header(HeaderName, HeaderValue),
+    /// A query parameter.
+    Query(String, String),
+    /// A bearer token that is fetched first.
+    OAuth(Box<OAuth>),
+}
+
+/// A token to fetch.
+pub(super) struct OAuth {
+    pub(super) request: TokenRequest,
+    /// Where the fields stand that are sent to the token endpoint.
+    pub(super) paths: Vec<String>,
+}
+
+/// Reads `authentication`, or what `authenticationConfiguration` puts in its place.
+pub(super) fn bind(input: &Fields<'_, '_>) -> Option<Authentication> {
+    let fields = match input.value("authenticationConfiguration") {
+        Some(_) => input
+            .object("authenticationConfiguration", "an object with `authentication`")?
+            .object("authentication", OBJECT),
+        None => input.object("authentication", OBJECT),
+    };
+    let Some(fields) = fields else {
+        // Absent, or not an object, which is a fault already.
+        return Some(Authentication::None);
+    };
+    match fields.required("type", TYPES)?.as_str() {
+        "noAuth" => Some(Authentication::None),
+        "basic" => basic(&fields),
+        "bearer" => {
+            let token = Zeroizing::new(fields.required("token", "the token, e.g. `{{secrets.NAME}}`")?);
+            header(&fields, "token", AUTHORIZATION, &format!("Bearer {}", *token))
+        }
+        "apiKey" => api_key(&fields),
+        "oauth-client-credentials-flow" => client_credentials(&fields),
+        "oauth-refresh-token" => refresh_token(&fields),
+        _ => {
+            fields.fault("type", TYPES);
+            None
+        }
+    }
+}
+
+fn header(fields: &Fields<'_, '_>, field: &str, name: HeaderName, text: &str) -> Option<Authentication> {
+    match HeaderValue::from_bytes(text.as_bytes()) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            Some(Authentication::Header(name, value))
+        }
+        Err(_) => {
+            fields.fault(field, A_HEADER_TEXT);
+            None
+        }
+    }
+}
+
+fn basic(fields: &Fields<'_, '_>) -> Option<Authentication> {
+    let password = fields
+        .text("password", "a text")
+        .filter(|password| password != EMPTY_PASSWORD)
+        .unwrap_or_default();
+    let user = fields.required("username", "the user's name")?;
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    header(
+        fields,
+        "username",
+        AUTHORIZATION,
+        &format!("Basic {}", STANDARD.encode(pair.as_bytes())),
+    )
+}
+
+fn api_key(fields: &Fields<'_, '_>) -> Option<Authentication> {
+    const LOCATIONS: &str = "`headers` or `query`";
+    let location = fields.required("apiKeyLocation", LOCATIONS);
+    let name = fields.required("name", "the name of the header or parameter");
+    let value = fields.required("value", "the key, e.g. `{{secrets.NAME}}`");
+    let (location, name, value) = (location?, name?, value?);
+    match location.to_ascii_lowercase().as_str() {
+        "query" => Some(Authentication::Query(name, value)),
+        "headers" => match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => header(fields, "value", name, &value),
+            Err(_) => {
+                fields.fault("name", "a header's name, e.g. `X-Api-Key`");
+                None
+            }
+        },
+        _ => {
+            fields.fault("apiKeyLocation", LOCATIONS);
+            None
+        }
+    }
+}
+
+fn endpoint(fields: &Fields<'_, '_>) -> Option<url::Url> {
+    const NAME: &str = "oauthTokenEndpoint";
+    const EXPECTED: &str =
+        "the token endpoint's URL, e.g. `https://login.microsoftonline.com/TENANT/oauth2/v2.0/token`";
+    let text = fields.required(NAME, EXPECTED)?;
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    match address::parse(&text, false, &[]) {
+        Ok(url) if is_http => Some(url),
+        _ => {
+            fields.fault(NAME, EXPECTED);
+            None
+        }
+    }
+}
+
+fn client_credentials(fields: &Fields<'_, '_>) -> Option<Authentication> {
+    const WAYS: &str = "`basicAuthHeader` or `credentialsBody`";
+    let endpoint = endpoint(fields);
+    let id = fields.required("clientId", "the client's id");
+    let secret = fields.required("clientSecret", "the client's secret, e.g. `{{secrets.NAME}}`");
+    let way = match fields.required("clientAuthentication", WAYS).as_deref() {
+        Some("basicAuthHeader") => Some(ClientAuthentication::BasicHeader),
+        Some("credentialsBody") => Some(ClientAuthentication::Body),
+        Some(_) => {
+            fields.fault("clientAuthentication", WAYS);
+            None
+        }
+        None => None,
+    };
+    let audience = match fields.text("audience", "a text") {
+        Some(audience) if !audience.is_empty() => Audience::Value(audience),
+        _ => Audience::Bare,
+    };
+    let scope = scopes(fields);
+    let mut request = TokenRequest::client_credentials(endpoint?, id?.into(), secret?.into());
+    request.client_authentication = way?;
+    request.audience = audience;
+    request.scope = scope;
+    Some(oauth(fields, request))
+}
+
+fn refresh_token(fields: &Fields<'_, '_>) -> Option<Authentication> {
+    let endpoint = endpoint(fields);
+    let id = fields.required("clientId", "the client's id");
+    let token = fields.required("refreshToken", "the refresh token, e.g. `{{secrets.NAME}}`");
+    let secret = fields
+        .text("clientSecret", "a text")
+        .filter(|secret| !secret.is_empty());
+    let scope = scopes(fields);
+    Some(oauth(
+        fields,
+        TokenRequest {
+            endpoint: endpoint?,
+            client_id: id?.into(),
+            client_secret: secret.map(Into::into),
+            client_authentication: ClientAuthentication::Body,
+            grant: Grant::RefreshToken(token?.into()),
+            scope,
+            audience: Audience::Absent,
+            extra: Vec::new(),
+            tls: None,
+        },
+    ))
+}
+
+/// Scopes are one text; a list of texts is joined.
+fn scopes(fields: &Fields<'_, '_>) -> Option<String> {
+    if let Some(Value::Array(list)) = fields.value("scopes") {
+        let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+        if let Some(texts) = texts {
+            return Some(texts.join(" "));
+        }
+    }
+    fields
+        .text("scopes", "scopes separated by blanks")
+        .filter(|scopes| !scopes.trim().is_empty())
+}
+
+fn oauth(fields: &Fields<'_, '_>, request: TokenRequest) -> Authentication {
+    let sent = [
+        "oauthTokenEndpoint",
+        "clientId",
+        "clientSecret",
+        "refreshToken",
+        "scopes",
+        "audience",
+    ];
+    Authentication::OAuth(Box::new(OAuth {
+        request,
+        paths: sent.map(|name| fields.path_of(name)).to_vec(),
+    }))
+}

@@ -1,0 +1,202 @@
+//! The connector of Camunda's REST tasks, `io.camunda:http-json:1`: a task's input goes in, one HTTP request leaves, and
+//! its answer comes out as `{status, headers, body, reason, document}`.
+//!
+//! Names, defaults and shapes are those of Camunda's connector runtime, so that diagrams run unchanged. Where that
+//! runtime hurts, this one does not follow: `docs/differences.md` has the list.
+
+mod address;
+mod authentication;
+mod body;
+mod failure;
+mod fields;
+mod header_names;
+mod input;
+mod intrinsic;
+mod response;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret;
+use url::Url;
+use zeroize::Zeroizing;
+
+use self::authentication::{Authentication, OAuth};
+use self::failure::Failure;
+use self::input::Input;
+use super::{Call, Connector, Response};
+use crate::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use crate::http::token::{Fetched, Tokens};
+use crate::http::{self, Answer, Request};
+use crate::outcome::JobError;
+use crate::progress::Step;
+use crate::secrets::{Destination, Policy};
+
+/// The job type.
+pub const JOB_TYPE: &str = "io.camunda:http-json:1";
+
+/// The connector of Camunda's REST tasks.
+pub struct HttpJson {
+    client: http::Client,
+    tokens: Arc<Tokens>,
+    policy: Arc<Policy>,
+    settings: Settings,
+}
+
+/// What operations may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest response that is read, bytes, after decompression.
+    pub max_response_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_response_bytes: 10 * 1024 * 1024,
+        }
+    }
+}
+
+impl HttpJson {
+    /// The connector over the process's one client, its tokens and the policy of its secrets.
+    pub fn new(client: http::Client, tokens: Arc<Tokens>, policy: Arc<Policy>, settings: Settings) -> Self {
+        Self {
+            client,
+            tokens,
+            policy,
+            settings,
+        }
+    }
+
+    async fn run(&self, call: Call<'_>) -> Result<Response, JobError> {
+        let variables = intrinsic::resolve(&call.input.variables)?;
+        let Input {
+            mut request,
+            authentication,
+            format,
+        } = Input::bind(&variables, call.input)?;
+        request.max_answer_bytes = self.settings.max_response_bytes;
+        // Asked before a token is fetched too: no token is made for a call that may not happen.
+        self.may_call(&call, &request.url)?;
+        let answer = match authentication {
+            Authentication::None | Authentication::Query(..) => self.send(&call, request).await?,
+            Authentication::Header(name, value) => {
+                put_first(&mut request.headers, name, value);
+                self.send(&call, request).await?
+            }
+            Authentication::OAuth(oauth) => self.send_with_token(&call, request, &oauth).await?,
+        };
+        response::read(&answer, format)
+    }
+
+    /// Every secret of the task may end up in the request, also those that a token was made of.
+    fn may_call(&self, call: &Call<'_>, url: &Url) -> Result<(), JobError> {
+        self.policy.check(&call.input.names_at(&[""]), url, Destination::Api)
+    }
+
+    async fn send(&self, call: &Call<'_>, request: Request) -> Result<Answer, JobError> {
+        let sent = Step::RequestSent {
+            method: request.method.to_string(),
+            host: host_of(&request.url),
+        };
+        call.progress.report(call.job, sent);
+        let may_call = |url: &Url| self.may_call(call, url).map_err(Failure::Refused);
+        let answer = self.client.send_where(request, may_call).await?;
+        let status = answer.status;
+        call.progress.report(call.job, Step::AnswerReceived { status });
+        Ok(answer)
+    }
+
+    /// A 401 means that nothing was executed. If the token came from the cache it may be stale, so the request is
+    /// repeated once with a fresh one; a fresh token that is refused will not be liked better a moment later.
+    async fn send_with_token(&self, call: &Call<'_>, request: Request, oauth: &OAuth) -> Result<Answer, JobError> {
+        let fetched = self.token(call, oauth).await?;
+        let answer = self.send(call, with_bearer(request.clone(), &fetched)?).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        self.tokens.refused(&oauth.request, &fetched.token);
+        if !fetched.from_cache {
+            return Ok(answer);
+        }
+        let fresh = self.token(call, oauth).await?;
+        let answer = self.send(call, with_bearer(request, &fresh)?).await?;
+        if answer.status == 401 {
+            self.tokens.refused(&oauth.request, &fresh.token);
+        }
+        Ok(answer)
+    }
+
+    async fn token(&self, call: &Call<'_>, oauth: &OAuth) -> Result<Fetched, JobError> {
+        let paths: Vec<&str> = oauth.paths.iter().map(String::as_str).collect();
+        let endpoint = &oauth.request.endpoint;
+        self.policy
+            .check(&call.input.names_at(&paths), endpoint, Destination::TokenEndpoint)?;
+        let fetched = self
+            .tokens
+            .get(&oauth.request)
+            .await
+            .map_err(|error| failure::of_token(&error, &oauth.request.grant))?;
+        if !fetched.from_cache {
+            let step = Step::TokenFetched {
+                host: host_of(endpoint),
+                lifetime: fetched.lifetime,
+            };
+            call.progress.report(call.job, step);
+        }
+        Ok(fetched)
+    }
+}
+
+impl Connector for HttpJson {
+    fn job_type(&self) -> &'static str {
+        JOB_TYPE
+    }
+
+    fn fetch_variables(&self) -> &'static [&'static str] {
+        input::VARIABLES
+    }
+
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
+        Box::pin(async move {
+            tokio::select! {
+                result = self.run(call) => result,
+                () = call.abandoned.cancelled() => {
+                    Err(JobError::internal("The job was lost while its request was running; the request was dropped."))
+                }
+            }
+        })
+    }
+}
+
+/// Host and port, nothing more of a URL.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn with_bearer(mut request: Request, fetched: &Fetched) -> Result<Request, JobError> {
+    let text = Zeroizing::new(format!("Bearer {}", fetched.token.expose_secret()));
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+        JobError::connector(
+            "OAUTH_TOKEN_ERROR",
+            "The token endpoint gave an access token that holds control characters.",
+        )
+    })?;
+    value.set_sensitive(true);
+    put_first(&mut request.headers, AUTHORIZATION, value);
+    Ok(request)
+}
+
+/// The credentials come before a header of the same name that the task has written; both are sent.
+fn put_first(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    let own: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
+    headers.insert(name.clone(), value);
+    for value in own {
+        headers.append(name.clone(), value);
+    }
+}
