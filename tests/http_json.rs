@@ -343,7 +343,10 @@ async fn a_connection_that_is_refused_is_a_408_that_names_no_url() {
 #[tokio::test]
 async fn a_response_over_the_cap_is_an_incident_because_the_request_was_executed() {
     let target = Target::new(|_| Reply::json(&format!("\"{}\"", "x".repeat(100)))).await;
-    let rig = Rig::with(Settings { max_response_bytes: 50 });
+    let rig = Rig::with(Settings {
+        max_answer_bytes: 50,
+        ..Settings::default()
+    });
     let error = rig
         .run(json!({"url": target.url("/x"), "method": "POST", "body": {}}))
         .await

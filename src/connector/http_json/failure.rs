@@ -19,9 +19,10 @@ impl From<http::Error> for Failure {
     }
 }
 
-impl From<Failure> for JobError {
-    fn from(failure: Failure) -> Self {
-        match failure {
+impl Failure {
+    /// What it means for the job.
+    pub(super) fn into_job_error(self) -> JobError {
+        match self {
             Failure::Http(error) => of_http(&error),
             Failure::Refused(error) => error,
         }

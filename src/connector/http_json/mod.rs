@@ -47,13 +47,16 @@ pub struct HttpJson {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The largest response that is read, bytes, after decompression.
-    pub max_response_bytes: usize,
+    pub max_answer_bytes: usize,
+    /// Bound on connecting, and on each wait for bytes, of tasks that set none; seconds.
+    pub default_timeout: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_response_bytes: 10 * 1024 * 1024,
+            max_answer_bytes: 10 * 1024 * 1024,
+            default_timeout: 20,
         }
     }
 }
@@ -75,8 +78,8 @@ impl HttpJson {
             mut request,
             authentication,
             format,
-        } = Input::bind(&variables, call.input)?;
-        request.max_answer_bytes = self.settings.max_response_bytes;
+        } = Input::bind(&variables, call.input, self.settings.default_timeout)?;
+        request.max_answer_bytes = self.settings.max_answer_bytes;
         // Asked before a token is fetched too: no token is made for a call that may not happen.
         self.may_call(&call, &request.url)?;
         let answer = match authentication {
@@ -102,7 +105,11 @@ impl HttpJson {
         };
         call.progress.report(call.job, sent);
         let may_call = |url: &Url| self.may_call(call, url).map_err(Failure::Refused);
-        let answer = self.client.send_where(request, may_call).await?;
+        let answer = self
+            .client
+            .send_where(request, may_call)
+            .await
+            .map_err(Failure::into_job_error)?;
         let status = answer.status;
         call.progress.report(call.job, Step::AnswerReceived { status });
         Ok(answer)
