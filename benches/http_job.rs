@@ -18,7 +18,8 @@ use deskhand::engine::{self, Credentials, Engine};
 use deskhand::http;
 use deskhand::mapping::Mapper;
 use deskhand::progress::{Progress, Step};
-use deskhand::secrets::{Policy, Secrets};
+use deskhand::secrets::policy::Rule;
+use deskhand::secrets::{self, Policy, Secrets};
 use deskhand::worker::{self, Pipeline};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -112,8 +113,12 @@ async fn measure() -> Outcome {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let secrets = Secrets::fixed([("API_TOKEN", "a-token-of-some-length")]);
-    let policy = Arc::new(Policy::allowing([("API_TOKEN", target_address.to_string().as_str())]));
+    let known = |name: &str| (name == "SECRET_API_TOKEN").then(|| "a-token-of-some-length".to_owned());
+    let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
+    let policy = Arc::new(Policy::of_rules(vec![Rule::new(
+        "API_TOKEN",
+        [target_address.to_string().as_str()],
+    )?]));
     let client = http::Client::new()?;
     let tokens = Arc::new(http::token::Tokens::new(client.clone()));
     let connector = HttpJson::new(client, tokens, policy, http_json::Settings::default());

@@ -11,7 +11,7 @@ use deskhand::job::Job;
 use deskhand::mapping::Mapper;
 use deskhand::outcome::{JobError, Outcome};
 use deskhand::progress::Progress;
-use deskhand::secrets::Secrets;
+use deskhand::secrets::{self, Secrets};
 use deskhand::worker::{Hold, Pipeline};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -98,7 +98,8 @@ fn main() {
         "reason": "OK",
         "document": null,
     });
-    let secrets = Secrets::fixed([("API_TOKEN", "a-token-of-some-length")]);
+    let known = |name: &str| (name == "SECRET_API_TOKEN").then(|| "a-token-of-some-length".to_owned());
+    let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
     let pipeline = Pipeline::new(
         vec![Arc::new(Canned(response))],
         secrets,

@@ -24,6 +24,9 @@
 //! Around them: [`cli`] (one file a subcommand), [`config`] (what was typed → what it means), [`admin`] (the port for
 //! operations) and [`sandbox`] (a process engine and a Power Automate simulator for the demo and the tests).
 
+pub mod admin;
+pub mod cli;
+pub mod config;
 pub mod connector;
 pub mod engine;
 pub mod feel;

@@ -1,4 +1,8 @@
 //! The Power Automate simulator, through real HTTP, as its clients see it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on shall stop at the line that says why"
+)]
 
 #[path = "simulator/callbacks.rs"]
 mod callbacks;
@@ -8,6 +12,8 @@ mod control;
 mod entra;
 #[path = "simulator/faults.rs"]
 mod faults;
+#[path = "simulator/files.rs"]
+mod files;
 #[path = "simulator/lists.rs"]
 mod lists;
 #[path = "simulator/runs.rs"]
@@ -26,7 +32,11 @@ struct Client {
 }
 
 impl Client {
-    async fn of(world: World) -> Self {
+    async fn of(mut world: World) -> Self {
+        // The clock all but stands still unless a test moves it: no test depends on how fast it is.
+        if world.clock.speed == 1.0 {
+            world.clock.speed = 0.001;
+        }
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), world).await.unwrap();
         // No pool: a cut connection must not be met by a later request, nor silently replaced.
         let http = reqwest::Client::builder()
@@ -102,6 +112,18 @@ impl Client {
     fn advance(&self, seconds: u64) {
         self.simulator.advance(Duration::from_secs(seconds));
     }
+}
+
+/// Waits until something that others do has happened.
+async fn until(mut reached: impl FnMut() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .expect("it never happened");
 }
 
 fn run_path(workflow: Guid) -> String {

@@ -30,7 +30,10 @@ fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
         (Some(id), Some(region)) if !given => return format!("https://{id}.{region}.zeebe.camunda.io:443"),
         (Some(_), None) | (None, Some(_)) => {
             let place = s.place("engine.cluster_id");
-            s.fault(place, "cluster_id and region go together: set both, or the address alone");
+            s.fault(
+                place,
+                "cluster_id and region go together: set both, or the address alone",
+            );
         }
         _ => {}
     }
@@ -40,7 +43,10 @@ fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
         Some(("https" | "grpcs", rest)) => ("https", rest),
         Some((other, rest)) => {
             let place = s.place("engine.address");
-            s.fault(place, format!("`{other}://` is not a scheme of the gateway: write http://, https://, grpc:// or grpcs://"));
+            s.fault(
+                place,
+                format!("`{other}://` is not a scheme of the gateway: write http://, https://, grpc:// or grpcs://"),
+            );
             ("http", rest)
         }
         None => {
@@ -48,7 +54,10 @@ fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
             (if tls { "https" } else { "http" }, text)
         }
     };
-    let authority = if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    let authority = if rest
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
         rest.to_owned()
     } else if scheme == "https" {
         format!("{rest}:443")
@@ -60,7 +69,10 @@ fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
         Ok(url) if url.host().is_some() && matches!(url.path(), "" | "/") => {}
         _ => {
             let place = s.place("engine.address");
-            s.fault(place, format!("`{written}` is not an address like http://localhost:26500 or localhost:26500"));
+            s.fault(
+                place,
+                format!("`{written}` is not an address like http://localhost:26500 or localhost:26500"),
+            );
         }
     }
     address
@@ -76,7 +88,10 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
     let scope = s.optional("engine.scope");
     if client_id.is_some() && username.is_some() {
         let place = s.place("engine.username");
-        s.fault(place, "both a client id (OAuth) and a user name (Basic) are set: the engine takes one of them");
+        s.fault(
+            place,
+            "both a client id (OAuth) and a user name (Basic) are set: the engine takes one of them",
+        );
     }
     match (client_id, client_secret) {
         (Some(client_id), Some(client_secret)) => {
@@ -87,15 +102,27 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
                 s.fault(place, format!("`{token_url}` is not a URL ({error})"));
             }
             let audience = audience.or_else(|| saas.then(|| SAAS_AUDIENCE.to_owned()));
-            return Credentials::OAuth { token_url, client_id, client_secret, audience, scope };
+            return Credentials::OAuth {
+                token_url,
+                client_id,
+                client_secret,
+                audience,
+                scope,
+            };
         }
         (Some(_), None) => {
             let place = s.place("engine.client_id");
-            s.fault(place, "a client id needs a secret: set CAMUNDA_CLIENT_SECRET or ZEEBE_CLIENT_SECRET");
+            s.fault(
+                place,
+                "a client id needs a secret: set CAMUNDA_CLIENT_SECRET or ZEEBE_CLIENT_SECRET",
+            );
         }
         (None, Some(_)) => {
             let place = s.place("engine.client_secret");
-            s.fault(place, "a client secret needs an id: set CAMUNDA_CLIENT_ID or ZEEBE_CLIENT_ID");
+            s.fault(
+                place,
+                "a client secret needs an id: set CAMUNDA_CLIENT_ID or ZEEBE_CLIENT_ID",
+            );
         }
         (None, None) => {}
     }
@@ -104,7 +131,10 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
         (None, None) => Credentials::None,
         _ => {
             let place = s.place("engine.username");
-            s.fault(place, "Basic needs both: set CAMUNDA_BASIC_AUTH_USERNAME and CAMUNDA_BASIC_AUTH_PASSWORD");
+            s.fault(
+                place,
+                "Basic needs both: set CAMUNDA_BASIC_AUTH_USERNAME and CAMUNDA_BASIC_AUTH_PASSWORD",
+            );
             Credentials::None
         }
     }

@@ -37,13 +37,19 @@ pub struct RuleText {
 
 /// Reads the file that `--config` or the environment names, else `deskhand.toml` where it exists.
 pub(super) fn read(flags: &Flags, environment: &dyn Environment) -> (File, Vec<Fault>) {
-    let named = flags.config.clone().or_else(|| environment.get(NAMED_BY).map(PathBuf::from));
+    let named = flags
+        .config
+        .clone()
+        .or_else(|| environment.get(NAMED_BY).map(PathBuf::from));
     let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_NAME));
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&path, &text),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Default::default(),
         Err(error) => {
-            let fault = Fault { place: path.display().to_string(), message: format!("cannot be read: {error}") };
+            let fault = Fault {
+                place: path.display().to_string(),
+                message: format!("cannot be read: {error}"),
+            };
             (File::default(), vec![fault])
         }
     }
@@ -51,13 +57,19 @@ pub(super) fn read(flags: &Flags, environment: &dyn Environment) -> (File, Vec<F
 
 fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
     let name = path.display().to_string();
-    let mut file = File { name: name.clone(), ..File::default() };
+    let mut file = File {
+        name: name.clone(),
+        ..File::default()
+    };
     let mut faults = Vec::new();
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             // The parser's text shows line, column and the line itself.
-            faults.push(Fault { place: name, message: error.to_string().trim_end().to_owned() });
+            faults.push(Fault {
+                place: name,
+                message: error.to_string().trim_end().to_owned(),
+            });
             return (file, faults);
         }
     };
@@ -78,14 +90,22 @@ fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
 
 impl File {
     fn take(&mut self, key: &str, value: Value) -> Result<(), Fault> {
-        let fault = |message: String| Fault { place: format!("{}, {key}", self.name), message };
+        let fault = |message: String| Fault {
+            place: format!("{}, {key}", self.name),
+            message,
+        };
         if key == RULES {
             self.rules = value.try_into().map_err(|error: toml::de::Error| {
-                fault(format!("{}; a rule has `name`, `hosts` and perhaps `connectors`", error.message()))
+                fault(format!(
+                    "{}; a rule has `name`, `hosts` and perhaps `connectors`",
+                    error.message()
+                ))
             })?;
             return Ok(());
         }
-        let Some(setting) = Setting::find(key) else { return Err(unknown(&self.name, key)) };
+        let Some(setting) = Setting::find(key) else {
+            return Err(unknown(&self.name, key));
+        };
         let text = match value {
             Value::String(text) => text,
             Value::Integer(number) => number.to_string(),
@@ -106,5 +126,8 @@ fn unknown(file: &str, key: &str) -> Fault {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
     };
-    Fault { place: format!("{file}, {key}"), message: format!("there is no such setting{hint}") }
+    Fault {
+        place: format!("{file}, {key}"),
+        message: format!("there is no such setting{hint}"),
+    }
 }

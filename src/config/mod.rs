@@ -69,7 +69,11 @@ pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
     fn text(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(|fault| format!("{}: {}", fault.place, fault.message)).collect();
+        let lines: Vec<String> = self
+            .0
+            .iter()
+            .map(|fault| format!("{}: {}", fault.place, fault.message))
+            .collect();
         lines.join("\n")
     }
 }
@@ -84,7 +88,11 @@ impl Config {
         let mut sources = Sources::new(flags, environment, file);
         let config = Self::from_sources(&mut sources);
         faults.append(&mut sources.faults);
-        if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(Faults(faults))
+        }
     }
 
     fn from_sources(s: &mut Sources<'_>) -> Self {
@@ -120,16 +128,24 @@ impl Config {
             },
             connectors: connector::Settings {
                 http_json: connector::http_json::Settings {
-                    max_answer_bytes: s.count("http.max_answer_bytes", 1_024..=1_073_741_824),
-                    ..connector::http_json::Settings::default()
+                    max_response_bytes: s.count("http.max_response_bytes", 1_024..=1_073_741_824),
                 },
                 desktop_flow: connector::desktop_flow::Settings {
+                    outputs_max_bytes: s.count("desktop_flow.max_output_bytes", 1_024..=33_554_432),
+                    missing_grace: s.duration("desktop_flow.missing_grace"),
+                    longest_pause: s.duration("desktop_flow.longest_pause"),
+                    plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },
             },
             job_types: s.list("worker.job_types"),
-            log: Log { filter: s.text("log.filter"), json: s.choice("log.format") == "json" },
-            admin: s.optional("admin.listen").and_then(|text| s.socket_address("admin.listen", &text)),
+            log: Log {
+                filter: s.text("log.filter"),
+                json: s.choice("log.format") == "json",
+            },
+            admin: s
+                .optional("admin.listen")
+                .and_then(|text| s.socket_address("admin.listen", &text)),
             used: std::mem::take(&mut s.used),
         }
     }
@@ -146,7 +162,7 @@ impl Config {
     pub fn connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
         let client = http::Client::new()?;
         let tokens = Arc::new(http::token::Tokens::new(client.clone()));
-        let policy = Arc::new(policy::Policy::new(self.policy.clone()));
+        let policy = policy::Policy::new(self.policy.clone());
         let mut all = connector::all(&client, &tokens, &policy, &self.connectors);
         if !self.job_types.is_empty() {
             all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));

@@ -45,7 +45,11 @@ pub fn file() -> String {
 pub fn table() -> String {
     let mut text = String::from("| setting | default | environment | flag |\n|---|---|---|---|\n");
     for setting in SETTINGS {
-        let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", setting.default)
+        };
         let flag = setting.flag.map(|flag| format!("`--{flag}`")).unwrap_or_default();
         let names: Vec<String> = names(setting).iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "| `{}` | {default} | {} | {flag} |", setting.key, names.join(" "));
@@ -54,7 +58,9 @@ pub fn table() -> String {
 }
 
 fn names(setting: &Setting) -> Vec<String> {
-    std::iter::once(setting.variable()).chain(setting.variables.iter().map(ToString::to_string)).collect()
+    std::iter::once(setting.variable())
+        .chain(setting.variables.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn also(setting: &Setting) -> String {

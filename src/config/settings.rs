@@ -32,7 +32,14 @@ impl Setting {
 }
 
 const fn setting(key: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Setting {
-    Setting { key, kind, default, variables: &[], flag: None, meaning }
+    Setting {
+        key,
+        kind,
+        default,
+        variables: &[],
+        flag: None,
+        meaning,
+    }
 }
 
 impl Setting {
@@ -109,7 +116,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("secrets.bare_references", Kind::Switch, "true", "Is secrets.NAME without braces a reference too?"),
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
     setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
-    setting("http.max_answer_bytes", Kind::Count, "10485760", "The largest answer that is read, in bytes after decompression."),
+    setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),
+    setting("desktop_flow.max_output_bytes", Kind::Count, "2097152", "The largest outputs of a desktop flow that are read unless the task says otherwise, in bytes."),
+    setting("desktop_flow.missing_grace", Kind::Duration, "30s", "How long a run that was just started may be unreadable before it counts as lost."),
+    setting("desktop_flow.longest_pause", Kind::Duration, "30s", "Pauses up to this long, asked for by a throttled start, are waited for here; longer ones in the engine."),
+    setting("desktop_flow.plain_http_hosts", Kind::List, "", "Hosts beside loopback that may be spoken to without TLS, e.g. a simulator in a container network."),
     setting("log.filter", Kind::Text, "info", "What is logged, e.g. info,deskhand::engine=debug.")
         .flag("log"),
     setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")

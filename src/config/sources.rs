@@ -31,7 +31,9 @@ impl Environment for Process {
 
 impl Environment for HashMap<&str, &str> {
     fn get(&self, name: &str) -> Option<String> {
-        HashMap::get(self, name).map(|value| (*value).to_owned()).filter(|value| !value.is_empty())
+        HashMap::get(self, name)
+            .map(|value| (*value).to_owned())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -87,15 +89,29 @@ pub struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     pub(super) fn new(flags: &'a Flags, environment: &'a dyn Environment, file: File) -> Self {
-        Self { flags, environment, file, faults: Vec::new(), used: Vec::new() }
+        Self {
+            flags,
+            environment,
+            file,
+            faults: Vec::new(),
+            used: Vec::new(),
+        }
     }
 
     fn find(&mut self, key: &str) -> Option<(&'static Setting, String, Option<Source>)> {
         let setting = Setting::find(key)?;
         let found = self.look_up(setting);
         if let Some((text, source)) = found {
-            let shown = if setting.kind == Kind::Secret { "***".to_owned() } else { text.clone() };
-            self.used.push(Used { key: setting.key, source: source.clone(), shown });
+            let shown = if setting.kind == Kind::Secret {
+                "***".to_owned()
+            } else {
+                text.clone()
+            };
+            self.used.push(Used {
+                key: setting.key,
+                source: source.clone(),
+                shown,
+            });
             return Some((setting, text, Some(source)));
         }
         Some((setting, setting.default.to_owned(), None))
@@ -113,16 +129,24 @@ impl<'a> Sources<'a> {
             }
         }
         let text = self.file.values.get(setting.key)?;
-        Some((text.clone(), Source::File(format!("{}, {}", self.file.name, setting.key))))
+        Some((
+            text.clone(),
+            Source::File(format!("{}, {}", self.file.name, setting.key)),
+        ))
     }
 
     pub(super) fn fault(&mut self, place: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { place: place.into(), message: message.into() });
+        self.faults.push(Fault {
+            place: place.into(),
+            message: message.into(),
+        });
     }
 
     /// A value that must parse; a fault leaves the default's value behind, so that the other faults are found too.
     fn parsed<T>(&mut self, key: &str, expected: &str, parse: impl Fn(&str) -> Option<T>, otherwise: T) -> T {
-        let Some((setting, text, source)) = self.find(key) else { return otherwise };
+        let Some((setting, text, source)) = self.find(key) else {
+            return otherwise;
+        };
         if let Some(value) = parse(&text) {
             return value;
         }
@@ -156,7 +180,13 @@ impl<'a> Sources<'a> {
 
     pub(super) fn count(&mut self, key: &str, range: RangeInclusive<usize>) -> usize {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        let parse = |text: &str| text.trim().replace('_', "").parse().ok().filter(|count| range.contains(count));
+        let parse = |text: &str| {
+            text.trim()
+                .replace('_', "")
+                .parse()
+                .ok()
+                .filter(|count| range.contains(count))
+        };
         self.parsed(key, &expected, parse, *range.start())
     }
 
@@ -171,20 +201,35 @@ impl<'a> Sources<'a> {
 
     pub(super) fn optional_switch(&mut self, key: &str) -> Option<bool> {
         let parse = |text: &str| {
-            if text.is_empty() { Some(None) } else { values::switch(text).map(Some) }
+            if text.is_empty() {
+                Some(None)
+            } else {
+                values::switch(text).map(Some)
+            }
         };
         self.parsed(key, "true or false", parse, None)
     }
 
     pub(super) fn list(&mut self, key: &str) -> Vec<String> {
         let text = self.text(key);
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(super) fn choice(&mut self, key: &str) -> &'static str {
-        let Some(Kind::Choice(choices)) = Setting::find(key).map(|setting| setting.kind) else { return "" };
+        let Some(Kind::Choice(choices)) = Setting::find(key).map(|setting| setting.kind) else {
+            return "";
+        };
         let expected = format!("one of {}", choices.join(", "));
-        let parse = |text: &str| choices.iter().copied().find(|choice| choice.eq_ignore_ascii_case(text.trim()));
+        let parse = |text: &str| {
+            choices
+                .iter()
+                .copied()
+                .find(|choice| choice.eq_ignore_ascii_case(text.trim()))
+        };
         self.parsed(key, &expected, parse, "")
     }
 
@@ -220,7 +265,10 @@ impl<'a> Sources<'a> {
         let parsed = text.trim().parse().ok();
         if parsed.is_none() {
             let place = self.place(key);
-            self.fault(place, format!("`{text}` is not an address like 127.0.0.1:9600 or [::1]:9600"));
+            self.fault(
+                place,
+                format!("`{text}` is not an address like 127.0.0.1:9600 or [::1]:9600"),
+            );
         }
         parsed
     }

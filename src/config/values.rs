@@ -72,9 +72,14 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, milliseconds) in
-            [("30s", 30_000), ("500ms", 500), ("5m", 300_000), ("1h", 3_600_000), ("PT1M", 60_000), ("1500", 1_500)]
-        {
+        for (text, milliseconds) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("PT1M", 60_000),
+            ("1500", 1_500),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "s", "-5s", "5 weeks", "1.5s", "99999999999999999999s"] {

@@ -5,14 +5,20 @@
 pub mod desktop_flow;
 pub mod http_json;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::Client;
+use crate::http::token::Tokens;
 use crate::job::Job;
 use crate::outcome::JobError;
 use crate::progress::Progress;
-use crate::secrets::Bound;
+use crate::secrets::{Bound, Policy};
+use desktop_flow::DesktopFlow;
+use http_json::HttpJson;
 
 /// A connector: one job type.
 pub trait Connector: Send + Sync + 'static {
@@ -66,4 +72,31 @@ impl From<Value> for Response {
     fn from(value: Value) -> Self {
         Self { value }
     }
+}
+
+/// Settings of all connectors.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Of `io.camunda:http-json:1`.
+    pub http_json: http_json::Settings,
+    /// Of `deskhand:desktop-flow:1`.
+    pub desktop_flow: desktop_flow::Settings,
+}
+
+/// Every connector that deskhand has. They share connections and tokens; each keeps to the rules that name it.
+pub fn all(client: &Client, tokens: &Arc<Tokens>, policy: &Policy, settings: &Settings) -> Vec<Arc<dyn Connector>> {
+    let policy_of = |job_type| Arc::new(policy.for_connector(job_type));
+    let http_json = HttpJson::new(
+        client.clone(),
+        tokens.clone(),
+        policy_of(http_json::JOB_TYPE),
+        settings.http_json,
+    );
+    let desktop_flow = DesktopFlow::new(
+        client.clone(),
+        tokens.clone(),
+        policy_of(desktop_flow::JOB_TYPE),
+        settings.desktop_flow.clone(),
+    );
+    vec![Arc::new(http_json), Arc::new(desktop_flow)]
 }

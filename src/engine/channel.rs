@@ -94,6 +94,14 @@ impl Engine {
         Commands::new(self.clone())
     }
 
+    /// Gets the credentials that calls need, without making one: a token is fetched where there is none.
+    ///
+    /// # Errors
+    /// UNAVAILABLE or UNAUTHENTICATED, with what the identity provider said.
+    pub async fn sign_in(&self) -> Result<(), tonic::Status> {
+        self.authority.authorize(()).await.map(drop)
+    }
+
     /// Asks the gateway what it knows of its cluster.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use deskhand::connector::desktop_flow::Settings;
 use deskhand::outcome::Remedy;
 use deskhand::progress::Step;
 use deskhand::sandbox::power_automate::{
@@ -361,4 +362,28 @@ async fn a_flow_may_be_named_if_only_one_has_the_name() {
     assert_eq!(error.remedy, Remedy::Incident);
     assert!(error.message.contains("no published desktop flow"), "{}", error.message);
     assert_eq!(setting.simulator.runs_started(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_start_is_somebodys_turn_and_is_not_sent_again() {
+    let patient = Settings {
+        longest_pause: Duration::from_secs(60),
+        ..settings()
+    };
+    let setting = Setting::of(world(), patient).await;
+    setting.goes_wrong(
+        RouteName::Run,
+        Effect::Status {
+            status: 400,
+            code: "0x80040265".into(),
+            message: "The connection does not exist.".into(),
+            retry_after: None,
+            process: false,
+        },
+    );
+    let task = setting.start_task("triggerFlowRun", json!({}));
+    let error = setting.call(&task).await.error();
+    assert_eq!((error.code.as_deref(), error.remedy), (Some("400"), Remedy::Incident));
+    assert!(error.message.contains("`connectionName`"), "{}", error.message);
+    assert_eq!(setting.requests(RouteName::Run).len(), 1);
 }

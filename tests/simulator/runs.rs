@@ -1,14 +1,14 @@
-//! RunDesktopFlow, the rows and files of runs, and their cancellation.
+//! RunDesktopFlow, the rows of runs, and their cancellation.
 
 use deskhand::sandbox::power_automate::{
-    Application, Environment, Fault, Outputs, RunError, Scenario, Script, Seed, Span, Workflow,
+    Application, ConnectionStatus, Effect, Environment, Fault, RouteName, RunError, Scenario, Script, Seed, Span,
+    Status, Workflow,
 };
-use deskhand::sandbox::power_automate::{ConnectionStatus, Effect, MONTHLY_REPORT, RouteName};
-use serde_json::Map;
 
 use super::*;
 
-fn flow(script: Script) -> Seed {
+/// The default flow with another script.
+pub fn flow(script: Script) -> Seed {
     let workflow = Workflow {
         id: BOOK_INVOICE,
         name: "Book invoice".to_owned(),
@@ -292,7 +292,7 @@ async fn a_new_run_may_be_unreadable_for_a_while() {
 async fn each_run_follows_its_own_script() {
     let client = Client::new().await;
     let failing = Script {
-        ends: deskhand::sandbox::power_automate::Status::Faulted,
+        ends: Status::Faulted,
         error: Some(RunError {
             code: "SessionNotFound".to_owned(),
             ..RunError::default()
@@ -393,75 +393,6 @@ async fn starting_needs_less_than_reading_and_cancelling() {
 }
 
 #[tokio::test]
-async fn outputs_are_a_file_that_can_be_read_in_ranges() {
-    let client = Client::new().await;
-    let script = Script {
-        outputs: Outputs::Bytes(5_000_000),
-        ..Script::default()
-    };
-    client.simulator.seed(flow(script)).unwrap();
-    let session = client.start(json!({})).await;
-    client.advance(10);
-    let path = format!("flowsessions({session})/outputs/$value");
-    let whole = client.get(&path).await;
-    assert_eq!(whole.headers()["x-ms-file-size"], "5000000");
-    assert_eq!(whole.bytes().await.unwrap().len(), 5_000_000);
-    let ranged = |range: &'static str| client.request(Method::GET, &path).header("range", range).send();
-    let first = ranged("bytes=0-4194303").await.unwrap();
-    assert_eq!(
-        (first.status().as_u16(), &first.headers()["x-ms-chunk-size"]),
-        (206, &"4194304".parse().unwrap())
-    );
-    assert_eq!(first.headers()["content-range"], "bytes 0-4194303/5000000");
-    let rest = ranged("bytes=4194304-8388607").await.unwrap();
-    assert_eq!(rest.headers()["x-ms-chunk-size"], "805696");
-    assert!(rest.text().await.unwrap().ends_with("xx\"}"));
-    assert_eq!(ranged("bytes=5000000-").await.unwrap().status(), 416);
-}
-
-#[tokio::test]
-async fn outputs_need_not_be_json_and_may_be_missing_in_two_ways() {
-    let client = Client::new().await;
-    let outputs = Outputs::Base64("AP/+".to_owned());
-    client
-        .simulator
-        .seed(flow(Script {
-            outputs,
-            ..Script::default()
-        }))
-        .unwrap();
-    let session = client.start(json!({})).await;
-    client.advance(10);
-    let bytes = client
-        .get(&format!("flowsessions({session})/outputs/$value"))
-        .await
-        .bytes()
-        .await
-        .unwrap();
-    assert_eq!(bytes.as_ref(), [0x00, 0xff, 0xfe]);
-
-    let mut world = World::default();
-    world.behaviour.empty_file_no_content = true;
-    let client = Client::of(world).await;
-    let body = run_body(json!({}));
-    let started = client
-        .request(Method::POST, &run_path(MONTHLY_REPORT))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let session = id(&started.json::<Value>().await.unwrap()["flowsessionId"]);
-    client.advance(10);
-    assert_eq!(
-        client
-            .get(&format!("flowsessions({session})/outputs/$value"))
-            .await
-            .status(),
-        204
-    );
-}
-
-#[tokio::test]
 async fn inputs_that_the_flow_does_not_declare_are_refused_only_when_the_world_says_so() {
     let body = run_body(json!({"inputs": "{\"Invoice\":\"42\"}"}));
     let mut world = World::default();
@@ -483,19 +414,32 @@ async fn the_same_seed_gives_the_same_run_ids_however_often_somebody_polls() {
     assert_eq!(left.start(json!({})).await, right.start(json!({})).await);
 }
 
-#[tokio::test]
-async fn outputs_are_what_the_script_says_and_not_the_inputs() {
-    let client = Client::new().await;
-    let outputs = Outputs::Json(Map::from_iter([("Answer".to_owned(), json!("42"))]));
-    client
-        .simulator
-        .seed(flow(Script {
-            outputs,
-            ..Script::default()
-        }))
-        .unwrap();
-    let session = client.start(json!({"inputs": "{\"Ignored\":true}"})).await;
-    client.advance(10);
-    let outputs = client.get(&format!("flowsessions({session})/outputs/$value")).await;
-    assert_eq!(outputs.text().await.unwrap(), "{\"Answer\":\"42\"}");
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn starts_at_the_same_time_are_runs_of_their_own_in_the_order_of_their_creation() {
+    let client = std::sync::Arc::new(Client::new().await);
+    let starts: Vec<_> = (0..40)
+        .map(|_| {
+            let client = std::sync::Arc::clone(&client);
+            tokio::spawn(async move { client.start(json!({})).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for start in starts {
+        ids.push(start.await.unwrap());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 40);
+    let sessions = client.simulator.sessions();
+    let created: Vec<jiff::Timestamp> = sessions.iter().map(|run| run.created.parse().unwrap()).collect();
+    assert!(created.is_sorted(), "{created:?}");
+    assert_eq!(
+        client
+            .simulator
+            .requests()
+            .iter()
+            .filter(|record| record.session.is_some())
+            .count(),
+        40
+    );
 }

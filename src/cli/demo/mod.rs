@@ -11,15 +11,19 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::output::complain;
+use crate::connector;
 use crate::engine::credentials::Authority;
 use crate::engine::processes::Finished;
 use crate::engine::{self, Credentials, Engine};
 use crate::http;
+use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::{Progress, Step};
 use crate::sandbox;
-use crate::sandbox::power_automate::{Scenario, Simulator, World};
-use crate::secrets::Secrets;
+use crate::sandbox::power_automate::{CLIENT_ID, Scenario, Simulator, World};
+use crate::secrets::policy::Rule;
+use crate::secrets::{self, Policy, Secrets};
 use crate::worker::{self, Pipeline};
 use story::{Seen, Story};
 
@@ -27,6 +31,9 @@ use story::{Seen, Story};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Steps that may wait for the terminal.
 const STEPS: usize = 1_024;
+
+/// The secret of the simulator's application.
+const CLIENT_SECRET: &str = "demo-client-secret";
 
 const EXAMPLES: [(&str, &str); 2] = [
     ("book-invoice.bpmn", include_str!("../../../examples/book-invoice.bpmn")),
@@ -44,7 +51,7 @@ Examples:
   deskhand demo --scenario fails                     the flow fails; a boundary event catches it
   deskhand demo --engine http://localhost:26500      the same on a real Zeebe
   deskhand demo --json | jq .                        for machines")]
-pub struct Args {
+pub(super) struct Args {
     /// The story: success, fails (ends at a BPMN error boundary event), slow (the run waits for a machine), throttled
     /// (Dataverse answers 429 first), classic (three HTTP tasks and a timer loop).
     #[arg(long, default_value = "success", value_name = "NAME")]
@@ -72,7 +79,11 @@ enum Trouble {
     #[error("HTTP could not be set up: {0}")]
     Http(#[from] http::Error),
     #[error("{what} failed: {} ({:?}){hint}", status.message(), status.code())]
-    Call { what: &'static str, status: Box<tonic::Status>, hint: &'static str },
+    Call {
+        what: &'static str,
+        status: Box<tonic::Status>,
+        hint: &'static str,
+    },
 }
 
 /// How the instance ended.
@@ -82,18 +93,18 @@ enum Ending {
 }
 
 /// Tells the story; the exit code is 0 when it ended as it should.
-pub async fn run(args: Args) -> ExitCode {
+pub(super) async fn run(args: Args) -> ExitCode {
     let story = Story::new(args.json);
-    match tell(&args, story).await {
+    match tell(&args, &story).await {
         Ok(code) => code,
         Err(trouble) => {
-            anstream::eprintln!("deskhand demo: {trouble}");
+            complain(format_args!("demo: {trouble}"));
             ExitCode::from(crate::cli::UNAVAILABLE)
         }
     }
 }
 
-async fn tell(args: &Args, mut story: Story) -> Result<ExitCode, Trouble> {
+async fn tell(args: &Args, story: &Story) -> Result<ExitCode, Trouble> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let simulator = Simulator::start(loopback, World::demo(args.scenario)).await?;
     let embedded = match args.engine {
@@ -114,27 +125,32 @@ async fn tell(args: &Args, mut story: Story) -> Result<ExitCode, Trouble> {
     let working = tokio::spawn(worker::run(
         engine.clone(),
         Arc::new(pipeline(&simulator, watcher(steps.clone()))?),
-        worker::Settings { max_jobs: 8, drain_grace: Duration::from_secs(2), ..worker::Settings::default() },
+        worker::Settings {
+            max_jobs: 8,
+            drain_grace: Duration::from_secs(2),
+            ..worker::Settings::default()
+        },
         watcher(steps),
         stop.clone(),
     ));
 
     let unreachable = "\nIs the engine running there? Try `deskhand check`, or leave --engine out.";
-    engine.deploy(&EXAMPLES).await.map_err(call("deploying the examples", unreachable))?;
+    engine
+        .deploy(&EXAMPLES)
+        .await
+        .map_err(call("deploying the examples", unreachable))?;
     let (process, variables) = instance(args.scenario, &simulator);
     story.started(process, &variables);
     let mut ending = Box::pin(engine.run_process(process, &variables, PATIENCE));
-    let mut business_error = false;
+    let mut told = Told::default();
     let ending = loop {
         tokio::select! {
             // Steps first: what happened before the end is told before it.
             biased;
             Some(step) = seen.recv() => {
-                story.step(&step);
-                match step.step {
-                    Step::Answered { outcome: "incident", .. } => break Ending::Incident,
-                    Step::Answered { outcome: "bpmn-error", .. } => business_error = true,
-                    _ => {}
+                told.step(&step, story);
+                if told.incident {
+                    break Ending::Incident;
                 }
             }
             finished = &mut ending => {
@@ -142,16 +158,16 @@ async fn tell(args: &Args, mut story: Story) -> Result<ExitCode, Trouble> {
             }
         }
     };
-    drop(ending_steps(&mut seen, &mut story));
+    told.the_rest(&mut seen, story).await;
     let (outcome, variables) = match &ending {
         Ending::Incident => ("incident", &Value::Null),
-        Ending::Finished(finished) if business_error => ("error-event", &finished.variables),
+        Ending::Finished(finished) if told.business_error => ("error-event", &finished.variables),
         Ending::Finished(finished) => ("completed", &finished.variables),
     };
     story.ended(outcome, variables, simulator.runs_started());
     if args.keep {
         story.kept(&address, &simulator.organization(), &simulator.token_endpoint());
-        keep(&mut seen, &mut story).await;
+        keep(&mut seen, story).await;
     } else {
         story.next(args.scenario, embedded.is_some());
     }
@@ -161,8 +177,16 @@ async fn tell(args: &Args, mut story: Story) -> Result<ExitCode, Trouble> {
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
-    let expected = if args.scenario == Scenario::Fails { "error-event" } else { "completed" };
-    Ok(if outcome == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let expected = if args.scenario == Scenario::Fails {
+        "error-event"
+    } else {
+        "completed"
+    };
+    Ok(if outcome == expected {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn connect(address: String) -> Result<Engine, Trouble> {
@@ -179,7 +203,23 @@ fn connect(address: String) -> Result<Engine, Trouble> {
 
 /// The worker of the demo knows the simulator's application by two secrets, and may send them to the simulator only.
 fn pipeline(simulator: &Simulator, progress: Progress) -> Result<Pipeline, Trouble> {
-    todo_pipeline(simulator, progress)
+    let host = simulator.address().to_string();
+    let rule = Rule::new("PA_*", [host.as_str()]).map_err(|error| Trouble::Server(std::io::Error::other(error)))?;
+    let client = http::Client::new()?;
+    let tokens = Arc::new(Tokens::new(client.clone()));
+    let connectors = connector::all(
+        &client,
+        &tokens,
+        &Policy::of_rules(vec![rule]),
+        &connector::Settings::default(),
+    );
+    let known = |name: &str| match name {
+        "SECRET_PA_CLIENT_ID" => Some(CLIENT_ID.to_string()),
+        "SECRET_PA_CLIENT_SECRET" => Some(CLIENT_SECRET.to_owned()),
+        _ => None,
+    };
+    let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
+    Ok(Pipeline::new(connectors, secrets, Mapper::default(), progress))
 }
 
 fn watcher(steps: mpsc::Sender<Seen>) -> Progress {
@@ -205,22 +245,53 @@ fn instance(scenario: Scenario, simulator: &Simulator) -> (&'static str, Value) 
     }
 }
 
-/// Steps that were made before the end and not yet told.
-fn ending_steps(seen: &mut mpsc::Receiver<Seen>, story: &mut Story) {
-    while let Ok(step) = seen.try_recv() {
-        story.step(&step);
+/// What the steps told so far come to.
+#[derive(Default)]
+struct Told {
+    unanswered: usize,
+    business_error: bool,
+    incident: bool,
+}
+
+impl Told {
+    fn step(&mut self, seen: &Seen, story: &Story) {
+        story.step(seen);
+        match &seen.step {
+            Step::Received => self.unanswered += 1,
+            Step::Answered { outcome, .. } => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                self.incident |= *outcome == "incident";
+                self.business_error |= *outcome == "bpmn-error";
+            }
+            _ => {}
+        }
+    }
+
+    /// The engine may say that the process has ended before the worker hears that its outcome was taken.
+    async fn the_rest(&mut self, seen: &mut mpsc::Receiver<Seen>, story: &Story) {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(2);
+        while self.unanswered > 0 {
+            match tokio::time::timeout_at(give_up, seen.recv()).await {
+                Ok(Some(step)) => self.step(&step, story),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }
 
-async fn keep(seen: &mut mpsc::Receiver<Seen>, story: &mut Story) {
+async fn keep(seen: &mut mpsc::Receiver<Seen>, story: &Story) {
     loop {
         tokio::select! {
             Some(step) = seen.recv() => story.step(&step),
-            _ = tokio::signal::ctrl_c() => return,
+            _ = super::signals::asked_to_stop() => return,
         }
     }
 }
 
 fn call(what: &'static str, hint: &'static str) -> impl FnOnce(tonic::Status) -> Trouble {
-    move |status| Trouble::Call { what, status: Box::new(status), hint }
+    move |status| Trouble::Call {
+        what,
+        status: Box::new(status),
+        hint,
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value, json};
 
+use super::super::output::line;
 use crate::job::Job;
 use crate::progress::Step;
 use crate::sandbox::power_automate::Scenario;
@@ -14,6 +15,10 @@ const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const NOTE: Style = AnsiColor::Yellow.on_default();
+
+macro_rules! say {
+    ($($text:tt)*) => { line(format_args!($($text)*)) };
+}
 
 /// A step of a job, as the watcher saw it.
 pub(super) struct Seen {
@@ -42,17 +47,27 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, began: Instant::now() }
+        Self {
+            json,
+            began: Instant::now(),
+        }
     }
 
     pub(super) fn stage(&self, engine: &str, embedded: bool, organization: &str) {
         if self.json {
-            return self.object("stage", json!({ "engine": engine, "embedded": embedded, "organization": organization }));
+            return self.object(
+                "stage",
+                json!({ "engine": engine, "embedded": embedded, "organization": organization }),
+            );
         }
-        let kind = if embedded { "embedded process engine" } else { "real engine" };
-        anstream::println!("{BOLD}deskhand demo{BOLD:#}");
-        anstream::println!("  engine     {engine}  {FAINT}({kind}){FAINT:#}");
-        anstream::println!("  Dataverse  {organization}  {FAINT}(simulator){FAINT:#}");
+        let kind = if embedded {
+            "embedded process engine"
+        } else {
+            "real engine"
+        };
+        say!("{BOLD}deskhand demo{BOLD:#}");
+        say!("  engine     {engine}  {FAINT}({kind}){FAINT:#}");
+        say!("  Dataverse  {organization}  {FAINT}(simulator){FAINT:#}");
     }
 
     pub(super) fn started(&self, process: &str, variables: &Value) {
@@ -60,7 +75,7 @@ impl Story {
             return self.object("process-started", json!({ "process": process, "variables": variables }));
         }
         let (id, amount) = (&variables["invoiceId"], &variables["amount"]);
-        anstream::println!("  process    {process}.bpmn, started with invoiceId {id} and amount {amount}\n");
+        say!("  process    {process}.bpmn, started with invoiceId {id} and amount {amount}\n");
     }
 
     pub(super) fn step(&self, seen: &Seen) {
@@ -71,7 +86,7 @@ impl Story {
         }
         let (style, sentence) = sentence(seen);
         let seconds = self.began.elapsed().as_secs_f64();
-        anstream::println!(
+        say!(
             "  {FAINT}{seconds:6.2} s{FAINT:#}  {:<14} {style}{sentence}{style:#}",
             seen.element
         );
@@ -80,21 +95,25 @@ impl Story {
     pub(super) fn ended(&self, outcome: &str, variables: &Value, runs_started: usize) {
         if self.json {
             let last = json!({ "outcome": outcome, "variables": variables, "runsStarted": runs_started });
-            anstream::println!("{last}");
+            line(format_args!("{last}"));
             return;
         }
         let seconds = self.began.elapsed().as_secs_f64();
-        let runs = if runs_started == 1 { "1 desktop flow run".to_owned() } else { format!("{runs_started} desktop flow runs") };
+        let runs = if runs_started == 1 {
+            "1 desktop flow run".to_owned()
+        } else {
+            format!("{runs_started} desktop flow runs")
+        };
         let (style, sentence) = match outcome {
             "completed" => (GOOD, "The process has completed"),
             "error-event" => (NOTE, "The process has ended at its error boundary event"),
             _ => (BAD, "The process stands at an incident"),
         };
-        anstream::println!("\n{style}{sentence}{style:#} after {seconds:.1} s; {runs} started.\n");
+        say!("\n{style}{sentence}{style:#} after {seconds:.1} s; {runs} started.\n");
         if let Value::Object(variables) = variables {
             let width = variables.keys().map(String::len).max().unwrap_or(0);
             for (name, value) in variables {
-                anstream::println!("  {name:<width$}  {value}");
+                say!("  {name:<width$}  {value}");
             }
         }
     }
@@ -103,51 +122,65 @@ impl Story {
         if self.json {
             return;
         }
-        anstream::println!("\n{BOLD}Still up{BOLD:#}, worker included, until Ctrl-C:");
-        anstream::println!("  gateway         {engine}");
-        anstream::println!("  organizationUri {organization}");
-        anstream::println!("  tokenEndpoint   {token_endpoint}\n");
+        say!("\n{BOLD}Still up{BOLD:#}, worker included, until Ctrl-C:");
+        say!("  gateway         {engine}");
+        say!("  organizationUri {organization}");
+        say!("  tokenEndpoint   {token_endpoint}\n");
     }
 
     pub(super) fn next(&self, told: Scenario, embedded: bool) {
         if self.json {
             return;
         }
-        anstream::println!("\n{BOLD}Next{BOLD:#}");
+        say!("\n{BOLD}Next{BOLD:#}");
         for (scenario, name, what) in [
             (Scenario::Success, "success", "one task runs a flow and waits for it"),
             (Scenario::Fails, "fails", "the flow fails; a boundary event catches it"),
             (Scenario::Throttled, "throttled", "Dataverse answers 429 first"),
-            (Scenario::Classic, "classic", "three HTTP tasks and a timer loop, as with Camunda's template"),
+            (
+                Scenario::Classic,
+                "classic",
+                "three HTTP tasks and a timer loop, as with Camunda's template",
+            ),
         ] {
             if scenario != told {
-                anstream::println!("  deskhand demo --scenario {name:<12} {FAINT}{what}{FAINT:#}");
+                say!("  deskhand demo --scenario {name:<15} {FAINT}{what}{FAINT:#}");
             }
         }
         if embedded {
-            anstream::println!("  deskhand demo --engine http://localhost:26500  {FAINT}the same on a real Zeebe{FAINT:#}");
+            say!("  deskhand demo --engine localhost:26500  {FAINT}the same on a real Zeebe{FAINT:#}");
         }
-        anstream::println!("  deskhand run --help                  {FAINT}the worker itself{FAINT:#}");
+        say!("  deskhand run --help                     {FAINT}the worker itself{FAINT:#}");
     }
 
     fn object(&self, step: &str, fields: Value) {
         let mut object = Map::new();
         object.insert("step".into(), step.into());
-        object.insert("ms".into(), u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).into());
+        object.insert(
+            "ms".into(),
+            u64::try_from(self.began.elapsed().as_millis())
+                .unwrap_or(u64::MAX)
+                .into(),
+        );
         if let Value::Object(fields) = fields {
             object.extend(fields);
         }
-        anstream::println!("{}", Value::Object(object));
+        say!("{}", Value::Object(object));
     }
 }
 
 fn sentence(seen: &Seen) -> (Style, String) {
     let plain = Style::new();
     match &seen.step {
-        Step::Received => (plain, format!("job received: {}, {} tries left", seen.job_type, seen.retries)),
+        Step::Received => (
+            plain,
+            format!("job received: {}, {} tries left", seen.job_type, seen.retries),
+        ),
         Step::SecretResolved { name, provider } => (plain, format!("secret {name} resolved ({provider})")),
         Step::TokenFetched { host, lifetime } => {
-            let lifetime = lifetime.map(|time| format!(", good for {} s", time.as_secs())).unwrap_or_default();
+            let lifetime = lifetime
+                .map(|time| format!(", good for {} s", time.as_secs()))
+                .unwrap_or_default();
             (plain, format!("access token fetched from {host}{lifetime}"))
         }
         Step::RequestSent { method, host } => (FAINT, format!("{method} to {host}")),
@@ -164,7 +197,10 @@ fn sentence(seen: &Seen) -> (Style, String) {
                 "failed" | "bpmn-error" => NOTE,
                 _ => BAD,
             };
-            let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let message = message
+                .as_deref()
+                .map(|message| format!(": {message}"))
+                .unwrap_or_default();
             (style, format!("job {outcome}{message}"))
         }
     }
@@ -172,11 +208,15 @@ fn sentence(seen: &Seen) -> (Style, String) {
 
 fn fields(seen: &Seen) -> (&'static str, Map<String, Value>) {
     let (name, fields) = match &seen.step {
-        Step::Received => ("job-received", json!({ "jobType": seen.job_type, "retries": seen.retries })),
+        Step::Received => (
+            "job-received",
+            json!({ "jobType": seen.job_type, "retries": seen.retries }),
+        ),
         Step::SecretResolved { name, provider } => ("secret-resolved", json!({ "name": name, "provider": provider })),
-        Step::TokenFetched { host, lifetime } => {
-            ("token-fetched", json!({ "host": host, "lifetimeSeconds": lifetime.map(|time| time.as_secs()) }))
-        }
+        Step::TokenFetched { host, lifetime } => (
+            "token-fetched",
+            json!({ "host": host, "lifetimeSeconds": lifetime.map(|time| time.as_secs()) }),
+        ),
         Step::RequestSent { method, host } => ("request-sent", json!({ "method": method, "host": host })),
         Step::AnswerReceived { status } => ("answer-received", json!({ "status": status })),
         Step::RunStarted { run } => ("run-started", json!({ "run": run })),

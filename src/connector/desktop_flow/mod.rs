@@ -1,7 +1,7 @@
 //! Job type `deskhand:desktop-flow:1`: Power Automate desktop flows through the Dataverse Web API.
 //!
 //! A bound job goes in; what its `operationType` gives comes out. The way of every job is on this page: read all fields
-//! ([`input`]), ask the policy, sign in, do the operation. Nothing is sent before everything was checked.
+//! (`input`), ask the policy, sign in, do the operation. Nothing is sent before everything was checked.
 //!
 //! | operation            | file             | response                                                                     |
 //! |----------------------|------------------|------------------------------------------------------------------------------|
@@ -12,7 +12,17 @@
 //! | `cancelFlowRun`      | `cancel`         | `{flowSessionId, accepted, alreadyFinished, statusCode, status}`             |
 //! | `listFlows`          | here             | `{flows, count, complete}`                                                   |
 //!
-//! [`failures`] says what an ended run means, [`refusals`] what a failed call means.
+//! [`failures`] says what an ended run means, `refusals` what a failed call means.
+//!
+//! Fields of every task: `operationType`, `organizationUri`, `authentication` (`type` = `bearer`: `token`; or
+//! `oauth-client-credentials-flow`: `oauthTokenEndpoint` or `tenantId`, `clientId`, `clientSecret`,
+//! `clientAuthentication`, `scopes`, `audience`). Beside them:
+//!
+//! - a start: `workflowId` or `workflowName`, `connectionName`, `connectionType`, `runMode`, `runPriority`, `runTimeout`
+//!   (seconds), `inputs` or `runInputs`, `callbackUrl`;
+//! - a wait: `maxQueueWait`, `maxWait`, `pollInterval` (the longest pause between two looks), all ISO 8601;
+//! - a run: `flowSessionId`; outputs: `outputsMaxBytes`;
+//! - a list: `select`, `filter`, `orderBy`, `top`, `includeDrafts`.
 
 mod authentication;
 mod cancel;

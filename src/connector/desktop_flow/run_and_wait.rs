@@ -35,14 +35,12 @@ impl Session<'_> {
             Ok(ended) => ended,
             Err(Unended::Queued(queued)) => {
                 let (ended, error) = self.unless_abandoned(self.give_up_queue(&entry.run, queued)).await?;
-                match ended {
-                    Some(ended) if ended.end == End::Succeeded => ended,
-                    Some(ended) => {
-                        self.settle(&mut entry, &ended).await;
-                        return Err(error);
-                    }
-                    None => return Err(error),
+                // A machine may have been quicker than the cancelling: then the work is done.
+                if ended.end != End::Succeeded {
+                    self.settle(&mut entry, &ended).await;
+                    return Err(error);
                 }
+                ended
             }
             Err(Unended::Error(error)) => return Err(error),
         };
@@ -113,7 +111,7 @@ impl Session<'_> {
     }
 
     /// Cancels a run that no machine took in time, and waits until it is over: only then may another be started.
-    async fn give_up_queue(&self, run: &Guid, queued: Duration) -> Result<(Option<Ended>, JobError), JobError> {
+    async fn give_up_queue(&self, run: &Guid, queued: Duration) -> Result<(Ended, JobError), JobError> {
         let message = format!(
             "Run {run} was queued for {} s without a machine taking it, longer than `maxQueueWait` allows, and was \
              cancelled.",
@@ -139,7 +137,7 @@ impl Session<'_> {
                         "statusCode": status.code(),
                         "status": status.label(),
                     }));
-                Ok((Some(ended), error))
+                Ok((ended, error))
             }
             Err(Unended::Queued(_)) => Err(JobError::internal("A wait without a queue limit ended at one.")),
             Err(Unended::Error(error)) => Err(JobError {

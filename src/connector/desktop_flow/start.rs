@@ -105,7 +105,7 @@ impl Session<'_> {
             }
             self.unless_abandoned(async {
                 sleep(pause).await;
-                Ok(())
+                Ok::<(), JobError>(())
             })
             .await?;
         }

@@ -1,6 +1,7 @@
 //! What every part of the running simulator shares: the clock, the state, the journal.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -31,6 +32,8 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     state: Mutex<State>,
     journal: Mutex<Journal>,
+    /// How often the simulator was reset: a request that arrived before a reset means nothing after it.
+    epoch: AtomicU64,
     /// Told when something may happen earlier than the driver thinks.
     pub(super) wake: Notify,
     pub(super) stopped: watch::Sender<bool>,
@@ -67,6 +70,7 @@ impl Core {
             clock: Clock::starting(start, world.clock.speed),
             journal: Mutex::new(Journal::keeping(world.journal)),
             state: Mutex::new(State::of(Arc::new(world))),
+            epoch: AtomicU64::new(0),
             wake: Notify::new(),
             stopped: watch::Sender::new(false),
             late: Arc::new(Semaphore::new(LATE_REQUESTS)),
@@ -86,10 +90,16 @@ impl Core {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How often the simulator was reset.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     /// Forgets everything that happened. The clock goes back only to a start that the world fixes.
     pub(super) fn reset(&self) {
         let mut state = self.state();
         let initial = Arc::clone(&state.initial);
+        self.epoch.fetch_add(1, Ordering::Release);
         *self.journal() = Journal::keeping(initial.journal);
         if let Some(Moment(start)) = initial.clock.start {
             self.clock.restart(start);

@@ -30,13 +30,19 @@ impl FromStr for Guid {
     type Err = NotAGuid;
 
     fn from_str(text: &str) -> Result<Self, NotAGuid> {
-        let refuse = || NotAGuid(text.chars().take(64).collect());
-        let groups = text.split('-').map(str::len);
-        if !groups.eq(GROUPS) || !text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) {
-            return Err(refuse());
+        let mut bits: u128 = 0;
+        let mut groups = text.split('-');
+        for length in GROUPS {
+            let group = groups.next().filter(|group| group.len() == length);
+            let digits = group.filter(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let value = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+            let value = value.ok_or_else(|| NotAGuid(text.chars().take(64).collect()))?;
+            bits = bits << (4 * length) | value;
         }
-        let digits: String = text.chars().filter(|digit| *digit != '-').collect();
-        u128::from_str_radix(&digits, 16).map(Guid).map_err(|_| refuse())
+        if groups.next().is_some() {
+            return Err(NotAGuid(text.chars().take(64).collect()));
+        }
+        Ok(Guid(bits))
     }
 }
 

@@ -6,8 +6,8 @@
 //! pushed forward, and goes wrong on purpose where [`Fault`]s say so. A control API under `/__sim` lets tests in any
 //! language drive it.
 //!
-//! A request goes through these modules: [`connection`] (a stream that can be cut), [`gate`] (journal, admission,
-//! faults), then [`entra`] or [`dataverse`]; [`runs`] is the life of the runs, [`callback`] tells their ends.
+//! A request goes through these modules: `connection` (a stream that can be cut), `gate` (journal, admission,
+//! faults), then `entra` or `dataverse`; `runs` is the life of the runs, `callback` tells their ends.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -29,6 +29,7 @@ mod core;
 mod dataverse;
 mod encoding;
 mod entra;
+mod exchange;
 mod faults;
 mod gate;
 mod ids;
@@ -56,7 +57,12 @@ pub use ids::{Guid, NotAGuid};
 pub use journal::RequestRecord;
 pub use runs::SessionRecord;
 pub use status::Status;
-pub use world::*;
+pub use world::{
+    Application, BOOK_INVOICE, Behaviour, CLIENT_ID, CONNECTION, CallbackMode, CallbackSettings, ClockSettings,
+    Connection, ConnectionReference, ConnectionStatus, Credential, Directory, Environment, Limits, MONTHLY_REPORT,
+    MachineGroup, Moment, NotASpan, Outputs, RefreshToken, RunError, Scenario, Script, Seed, Span, TENANT,
+    UnknownScenario, User, ValueType, Workflow, World, WorldError,
+};
 
 /// How long stopping waits for open connections.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);

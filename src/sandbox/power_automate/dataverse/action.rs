@@ -44,12 +44,12 @@ pub(super) fn run(state: &mut State, call: &Call<'_>, workflow: Guid) -> Result<
     }
     let (script, name): (Script, Arc<str>) = (script_of(state, flow), Arc::from(flow.name.as_str()));
     let license = match call.effect {
-        Some(Effect::LicenseCheck(code)) => code.clone(),
+        Effect::LicenseCheck(code) => code.clone(),
         _ => flow.license_check.clone(),
     };
     let (callback, hidden) = match call.effect {
-        Some(Effect::Callback(mode)) => (*mode, state.world.behaviour.hidden),
-        Some(Effect::Hidden(span)) => (state.world.callbacks.mode, *span),
+        Effect::Callback(mode) => (*mode, state.world.behaviour.hidden),
+        Effect::Hidden(span) => (state.world.callbacks.mode, *span),
         _ => (state.world.callbacks.mode, state.world.behaviour.hidden),
     };
     let (connection, group) = (Arc::from(connection.name.as_str()), connection.machine_group.clone());

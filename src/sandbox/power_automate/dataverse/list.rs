@@ -9,18 +9,16 @@ use super::{Call, access, options, prefer, table};
 use crate::sandbox::power_automate::answer::{Answer, bad_request, json_body, set};
 use crate::sandbox::power_automate::core::State;
 use crate::sandbox::power_automate::encoding::encoded;
+use crate::sandbox::power_automate::ids::Guid;
 use crate::sandbox::power_automate::odata::cell::{Cell, Column, Kind};
 use crate::sandbox::power_automate::odata::filter::{Filter, Operator};
 use crate::sandbox::power_automate::odata::{Query, Row, Table};
 use crate::sandbox::power_automate::runs::Run;
 use crate::sandbox::power_automate::status::Status;
 
-/// Ids in one filter that are looked up one by one; beyond, the table is scanned. The filter's own limit is lower.
-const LOOKED_UP: usize = 1000;
-
 /// Answers `GET {set}`.
 pub(super) fn answered(state: &State, call: &Call<'_>, table: &'static Table) -> Result<Answer, Answer> {
-    let query = Query::read(table, &options(call)?)?;
+    let mut query = Query::read(table, &options(call)?)?;
     let limit = state.world.limits.page_size;
     match table.entity {
         "workflow" => {
@@ -33,16 +31,19 @@ pub(super) fn answered(state: &State, call: &Call<'_>, table: &'static Table) ->
         "flowsession" => {
             access::may_see_runs(call)?;
             let visible = |run: &&Run| run.visible <= call.now;
-            page(
-                call,
-                table,
-                &query,
-                candidates(state, query.filter.as_ref()).into_iter().filter(visible),
-                limit,
-            )
+            // Ids alone are looked up, and nothing is left to be filtered: this is how waiting clients ask.
+            let runs = match query.filter.as_ref().and_then(wanted_ids) {
+                Some(ids) => {
+                    query.filter = None;
+                    looked_up(state, ids)
+                }
+                None => candidates(state, query.filter.as_ref()),
+            };
+            page(call, table, &query, runs.into_iter().filter(visible), limit)
         }
         "connectionreference" => page(call, table, &query, table::references(state), limit),
-        _ => page(call, table, &query, table::machine_groups(state), limit),
+        "flowmachinegroup" => page(call, table, &query, table::machine_groups(state), limit),
+        _ => page(call, table, &query, table::machines(state, call.now), limit),
     }
 }
 
@@ -55,10 +56,8 @@ fn candidates<'s>(state: &'s State, filter: Option<&Filter>) -> Vec<&'s Run> {
     };
     let mut since = None;
     for part in parts {
-        if let Some(mut ids) = wanted_ids(part) {
-            ids.sort_unstable();
-            ids.dedup();
-            return ids.into_iter().filter_map(|id| state.runs.get(id)).collect();
+        if let Some(ids) = wanted_ids(part) {
+            return looked_up(state, ids);
         }
         if let Filter::Compare {
             column,
@@ -79,14 +78,21 @@ fn candidates<'s>(state: &'s State, filter: Option<&Filter>) -> Vec<&'s Run> {
     }
 }
 
-fn wanted_ids(filter: &Filter) -> Option<Vec<crate::sandbox::power_automate::ids::Guid>> {
+fn looked_up(state: &State, mut ids: Vec<Guid>) -> Vec<&Run> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter().filter_map(|id| state.runs.get(id)).collect()
+}
+
+/// The ids of a filter that asks for nothing else.
+fn wanted_ids(filter: &Filter) -> Option<Vec<Guid>> {
     match filter {
         Filter::Compare {
             column: "flowsessionid",
             operator: Operator::Eq,
             literal: Cell::Guid(id),
         } => Some(vec![*id]),
-        Filter::Any(parts) if parts.len() <= LOOKED_UP => {
+        Filter::Any(parts) => {
             let each: Option<Vec<_>> = parts.iter().map(wanted_ids).collect();
             each.map(|ids| ids.into_iter().flatten().collect())
         }

@@ -32,9 +32,9 @@ pub(super) struct Call<'r> {
     pub(super) headers: &'r HeaderMap,
     pub(super) body: &'r [u8],
     /// `http://host/org/api/data/v9.2`, as the client named it.
-    pub(super) base: String,
+    pub(super) base: &'r str,
     pub(super) caller: Caller,
-    pub(super) effect: Option<&'r Effect>,
+    pub(super) effect: &'r Effect,
     pub(super) now: Timestamp,
 }
 
@@ -98,7 +98,8 @@ fn read(state: &State, call: &Call<'_>) -> Result<Answer, Answer> {
                 }
                 "workflow" => one_row(call, table, table::workflow(state, *id))?,
                 "connectionreference" => one_row(call, table, table::reference(state, *id))?,
-                _ => one_row(call, table, table::machine_group(state, *id))?,
+                "flowmachinegroup" => one_row(call, table, table::machine_group(state, *id))?,
+                _ => one_row(call, table, table::machine(state, *id, call.now))?,
             };
             found.ok_or_else(|| no_such_row(table.entity, id))
         }

@@ -1,5 +1,7 @@
 //! The tables: their columns, and their rows as [`Row`]s.
 
+use jiff::Timestamp;
+
 use crate::sandbox::power_automate::clock::floor;
 use crate::sandbox::power_automate::core::State;
 use crate::sandbox::power_automate::ids::Guid;
@@ -102,10 +104,27 @@ pub(super) static MACHINE_GROUPS: Table = Table {
     ],
 };
 
+pub(super) static MACHINES: Table = Table {
+    entity: "flowmachine",
+    set: "flowmachines",
+    key: "flowmachineid",
+    columns: &[
+        column("flowmachineid", Kind::Guid),
+        column("name", Kind::Text),
+        column("statecode", Kind::Number),
+        column("statuscode", Kind::Number),
+        column("agentversion", Kind::Text),
+        column("lastheartbeatdate", Kind::Time),
+        column("hostingtype", Kind::Number),
+        column("sessioncapacity", Kind::Number),
+        column("_flowmachinegroupid_value", Kind::Guid),
+    ],
+};
+
 impl Row for &Run {
     fn cell(&self, column: &'static str) -> Cell<'_> {
         let error = self.error.as_deref();
-        let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| match (from, to) {
+        let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
             (Some(from), Some(to)) => Cell::Number(to.duration_since(from).as_secs()),
             _ => Cell::Null,
         };
@@ -234,6 +253,49 @@ impl Row for Fixed<'_, MachineGroup> {
     fn version(&self) -> u64 {
         700_000 + self.place
     }
+}
+
+/// The one machine of each group. It last reported now when its group is online, and long ago when it is not.
+pub(super) struct Machine<'w> {
+    group: Fixed<'w, MachineGroup>,
+    now: Timestamp,
+}
+
+impl Row for Machine<'_> {
+    fn cell(&self, column: &'static str) -> Cell<'_> {
+        let group = self.group.row;
+        match column {
+            "flowmachineid" => Cell::Guid(machine_id(self.group.place)),
+            "name" => Cell::Text(format!("{}-machine", group.name).into()),
+            "statuscode" => Cell::Number(1),
+            "agentversion" => Cell::text(Some("2.49.0.0")),
+            "lastheartbeatdate" if group.online => Cell::Time(floor(self.now)),
+            "lastheartbeatdate" => Cell::time("2026-01-15T09:30:00Z".parse().ok()),
+            "sessioncapacity" => Cell::Number(group.sessions.into()),
+            "_flowmachinegroupid_value" => Cell::Guid(group.id),
+            _ => Cell::Number(0),
+        }
+    }
+
+    fn place(&self) -> u64 {
+        self.group.place
+    }
+
+    fn version(&self) -> u64 {
+        800_000 + self.group.place
+    }
+}
+
+fn machine_id(place: u64) -> Guid {
+    Guid::from_bits(0x5a1b_0000_0000_4000_8002_0000_0000_0000 + u128::from(place))
+}
+
+pub(super) fn machines(state: &State, now: Timestamp) -> impl Iterator<Item = Machine<'_>> {
+    machine_groups(state).map(move |group| Machine { group, now })
+}
+
+pub(super) fn machine(state: &State, id: Guid, now: Timestamp) -> Option<Machine<'_>> {
+    machines(state, now).find(|machine| machine_id(machine.group.place) == id)
 }
 
 /// The flows, drafts left out unless they are wanted.

@@ -1,6 +1,6 @@
 //! What a path means: a path below the organisation goes in, a [`Target`] comes out.
 
-use super::table::{CONNECTION_REFERENCES, MACHINE_GROUPS, SESSIONS, WORKFLOWS};
+use super::table::{CONNECTION_REFERENCES, MACHINE_GROUPS, MACHINES, SESSIONS, WORKFLOWS};
 use crate::sandbox::power_automate::encoding::decoded;
 use crate::sandbox::power_automate::faults::RouteName;
 use crate::sandbox::power_automate::ids::Guid;
@@ -50,10 +50,15 @@ impl Target {
             None => (first, None),
             Some((set, key)) => (set, Some(key)),
         };
-        let Some(table) = [&WORKFLOWS, &SESSIONS, &CONNECTION_REFERENCES, &MACHINE_GROUPS]
-            .into_iter()
-            .find(|table| table.set == set)
-        else {
+        let Some(table) = [
+            &WORKFLOWS,
+            &SESSIONS,
+            &CONNECTION_REFERENCES,
+            &MACHINE_GROUPS,
+            &MACHINES,
+        ]
+        .into_iter()
+        .find(|table| table.set == set) else {
             return unknown(set);
         };
         let Some(key) = key else {

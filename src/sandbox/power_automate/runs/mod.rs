@@ -65,6 +65,8 @@ pub(super) struct Runs {
     counts: HashMap<Guid, usize>,
     /// The script of each flow's last run.
     scripts: HashMap<Guid, Arc<Script>>,
+    /// Runs that are not over and have a callback URL.
+    awaited: usize,
     /// Runs that ended and have a callback to be sent.
     ended: VecDeque<usize>,
     versions: u64,
@@ -162,6 +164,7 @@ impl Runs {
         };
         let id = run.id;
         *self.counts.entry(run.workflow).or_default() += 1;
+        self.awaited += usize::from(run.callback_url.is_some());
         let queued = run.script.waiting.get().max(not_specified);
         self.rows.push(run);
         self.by_id.insert(id, index);
@@ -208,9 +211,15 @@ impl Runs {
         }
     }
 
-    /// When something happens next.
+    /// When something happens next that a callback may depend on. Otherwise nobody needs to be there when it happens.
     pub(super) fn next_event(&self) -> Option<Timestamp> {
-        self.events.peek().map(|Reverse((at, ..))| *at)
+        let Reverse((at, ..)) = self.events.peek().filter(|_| self.awaited > 0)?;
+        Some(*at)
+    }
+
+    /// Whether a callback will follow from any run.
+    pub(super) fn has_callbacks(&self) -> bool {
+        self.awaited > 0 || !self.ended.is_empty()
     }
 
     /// The next ended run that has a callback URL, once.
@@ -285,6 +294,7 @@ impl Runs {
         run.completed = Some(at);
         run.error = error;
         if run.callback_url.is_some() {
+            self.awaited -= 1;
             self.ended.push_back(index);
         }
         let seat = run.group.clone();

@@ -1,26 +1,6 @@
 //! The world that the simulator plays: what exists in the directory and in the environment, and how it behaves.
 //!
-//! A [`World`] is plain data. It is built in code, or read from a scenario file (JSON) with [`World::from_json`]. Every
-//! field has a default and no unknown field is accepted, so a scenario file names only what differs from
-//! [`World::default`]:
-//!
-//! ```json
-//! {
-//!   "environment": {
-//!     "workflows": [{
-//!       "workflowid": "5a1b0000-0000-4000-8000-0000000000f1",
-//!       "name": "Book invoice",
-//!       "inputs": {"InvoiceId": "string"},
-//!       "scripts": [{"waiting": "2s", "running": "PT10S", "ends": "Succeeded", "outputs": {"json": {"Booked": true}}}]
-//!     }],
-//!     "connections": [{"name": "a8a85e2f1dec44ce8814a37c34234317", "machineGroup": "office"}],
-//!     "machineGroups": [{"name": "office", "sessions": 2}]
-//!   },
-//!   "faults": [{"route": "run", "times": 2, "effect": {"throttle": {"retryAfter": "2s"}}}]
-//! }
-//! ```
-//!
-//! A list that is given replaces the default list. Durations are texts such as `"1.5s"`, `"2m"` or `"PT2M"`.
+//! A [`World`] is plain data. It is built in code, or read from a scenario file (JSON) with [`World::from_json`].
 
 mod demo;
 mod directory;
@@ -32,19 +12,51 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use demo::{BOOK_INVOICE, CLIENT_ID, CONNECTION, MONTHLY_REPORT, Scenario, TENANT};
+pub use demo::{BOOK_INVOICE, CLIENT_ID, CONNECTION, MONTHLY_REPORT, Scenario, TENANT, UnknownScenario};
 pub use directory::{Application, Credential, Directory, RefreshToken, User};
 pub use environment::{
     Connection, ConnectionReference, ConnectionStatus, Environment, MachineGroup, Outputs, RunError, Script, Seed,
     ValueType, Workflow,
 };
-pub use span::{Moment, Span};
+pub use span::{Moment, NotASpan, Span};
 pub use validate::WorldError;
 
 use super::faults::Fault;
 use super::ids::Guid;
 
 /// Everything that the simulator knows at its start, and returns to at `POST /__sim/reset`.
+///
+/// This is also the scenario file of `deskhand simulate --scenario FILE`. Every field has a default and no unknown
+/// field is accepted, so a file names only what differs from [`World::default`]. A list that is given replaces the
+/// default list. Durations are texts such as `"1.5s"`, `"2m"` or `"PT2M"`.
+///
+/// ```
+/// use deskhand::sandbox::power_automate::World;
+///
+/// let world = World::from_json(r#"{
+///   "environment": {
+///     "workflows": [{
+///       "workflowid": "5a1b0000-0000-4000-8000-0000000000f1",
+///       "name": "Book invoice",
+///       "inputs": {"InvoiceId": "string"},
+///       "scripts": [
+///         {"waiting": "2s", "running": "PT10S", "outputs": {"json": {"Booked": true}}},
+///         {"ends": "Failed", "error": {"code": "InvoiceAlreadyBooked", "message": "Booked already."}}
+///       ]
+///     }],
+///     "connections": [{"name": "a8a85e2f1dec44ce8814a37c34234317", "machineGroup": "office"}],
+///     "machineGroups": [{"name": "office", "sessions": 2}]
+///   },
+///   "callbacks": {"allowInsecure": true},
+///   "faults": [
+///     {"route": "run", "times": 2, "effect": {"throttle": {"retryAfter": "2s"}}},
+///     {"route": "run", "skip": 3, "effect": "processThenDrop"},
+///     {"route": "session", "times": null, "delay": "200ms"}
+///   ]
+/// }"#)?;
+/// assert_eq!(world.environment.workflows[0].scripts.len(), 2);
+/// # Ok::<(), deskhand::sandbox::power_automate::WorldError>(())
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct World {

@@ -1,0 +1,154 @@
+//! `deskhand check`: what would be used, from where, and does the engine answer?
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::output::{complain, line};
+use super::settings::Settings;
+use super::{UNAVAILABLE, USAGE};
+use crate::config::Config;
+use crate::engine::credentials::Authority;
+use crate::engine::{Credentials, Engine};
+use crate::http;
+use crate::http::token::Tokens;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Check the configuration and whether the engine answers, without taking a job.
+///
+/// Prints every setting that is not left at its default and where it came from, then each step. Exit code 0 when all is
+/// well, 64 when the configuration cannot work, 69 when the engine cannot be reached or refuses us.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// One thing that was tried.
+struct Step {
+    name: &'static str,
+    result: Result<String, String>,
+}
+
+pub(super) async fn run(args: Args) -> ExitCode {
+    let config = match args.settings.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let engine = match engine(&config) {
+        Ok(engine) => engine,
+        Err(message) => {
+            complain(format_args!("{message}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let steps = [
+        Step {
+            name: "configuration",
+            result: Ok(format!("{} settings are not left at their default", config.used.len())),
+        },
+        Step {
+            name: "credentials",
+            result: credentials(&config.engine.credentials, &engine).await,
+        },
+        Step {
+            name: "engine",
+            result: topology(&engine).await,
+        },
+    ];
+    let well = steps.iter().all(|step| step.result.is_ok());
+    if args.json {
+        print_json(&config, &steps);
+    } else {
+        print_text(&config, &steps);
+    }
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(UNAVAILABLE)
+    }
+}
+
+fn engine(config: &Config) -> Result<Engine, String> {
+    let client = http::Client::new().map_err(|error| error.to_string())?;
+    let authority =
+        Authority::new(&config.engine.credentials, Arc::new(Tokens::new(client))).map_err(|error| error.to_string())?;
+    Engine::new(config.engine.clone(), authority).map_err(|error| error.to_string())
+}
+
+async fn credentials(credentials: &Credentials, engine: &Engine) -> Result<String, String> {
+    match credentials {
+        Credentials::None => Ok("none: calls go without".into()),
+        Credentials::Basic { username, .. } => Ok(format!("Basic, as {username}")),
+        Credentials::OAuth { token_url, .. } => engine
+            .sign_in()
+            .await
+            .map(|()| format!("a token was fetched from {token_url}"))
+            .map_err(|status| format!("{}; is token_url {token_url} right?", status.message())),
+    }
+}
+
+async fn topology(engine: &Engine) -> Result<String, String> {
+    let address = &engine.settings().address;
+    match tokio::time::timeout(PATIENCE, engine.topology()).await {
+        Ok(Ok(seen)) => Ok(format!(
+            "{address} answers: gateway {}, {} brokers, {} partitions",
+            seen.gateway_version, seen.brokers, seen.partitions
+        )),
+        Ok(Err(status)) => Err(format!(
+            "{address}: {:?}: {}{}",
+            status.code(),
+            status.message(),
+            hint(&status)
+        )),
+        Err(_) => Err(format!("{address} did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn hint(status: &tonic::Status) -> &'static str {
+    match status.code() {
+        tonic::Code::Unavailable => "; is the engine running there, and is http:// or https:// right?",
+        tonic::Code::Unauthenticated => "; the engine wants other credentials (engine.client_id or engine.username)",
+        tonic::Code::PermissionDenied => "; the credentials are known but may not do this",
+        tonic::Code::Unimplemented => "; something answers there, but it is not a Zeebe gateway",
+        _ => "",
+    }
+}
+
+fn print_text(config: &Config, steps: &[Step]) {
+    let width = config.used.iter().map(|used| used.key.len()).max().unwrap_or(0);
+    for used in &config.used {
+        line(format_args!(
+            "  {:width$}  {}  (from {})",
+            used.key, used.shown, used.source
+        ));
+    }
+    for step in steps {
+        match &step.result {
+            Ok(detail) => line(format_args!("ok      {:14} {detail}", step.name)),
+            Err(detail) => line(format_args!("FAILED  {:14} {detail}", step.name)),
+        }
+    }
+}
+
+fn print_json(config: &Config, steps: &[Step]) {
+    let used: Vec<_> = config
+        .used
+        .iter()
+        .map(|used| json!({ "setting": used.key, "value": used.shown, "source": used.source.to_string() }))
+        .collect();
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|step| match &step.result {
+            Ok(detail) => json!({ "step": step.name, "ok": true, "detail": detail }),
+            Err(detail) => json!({ "step": step.name, "ok": false, "detail": detail }),
+        })
+        .collect();
+    line(format_args!("{}", json!({ "settings": used, "steps": steps })));
+}

@@ -1,0 +1,91 @@
+//! The command line: one file a subcommand. Arguments go in, an exit code comes out.
+
+mod check;
+mod demo;
+mod feel;
+mod healthcheck;
+mod output;
+mod run;
+mod sandbox;
+mod settings;
+mod signals;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Something failed that the message names.
+pub(crate) const FAILURE: u8 = 1;
+/// The command line or the configuration cannot work (EX_USAGE).
+pub(crate) const USAGE: u8 = 64;
+/// The engine or another server cannot be reached (EX_UNAVAILABLE).
+pub(crate) const UNAVAILABLE: u8 = 69;
+/// deskhand itself cannot work here (EX_SOFTWARE).
+pub(crate) const INTERNAL: u8 = 70;
+
+/// A job worker for Camunda 8 that runs Power Automate desktop flows and the REST calls around them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deskhand",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Begin with `deskhand demo`: it needs nothing but this binary. Against an engine of yours: `deskhand check`, then
+`deskhand run`.
+
+Exit codes: 0 done, 1 failed (the message says why), 64 the command line or the configuration cannot work,
+69 the engine cannot be reached, 70 deskhand cannot work on this machine, 130 and 143 cut off by a second signal."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Demo(demo::Args),
+    Check(check::Args),
+    Feel(feel::Args),
+    Sandbox(sandbox::Args),
+    Simulate(simulate::Args),
+    Healthcheck(healthcheck::Args),
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed pipe is no reason to fail: the reader has what it wanted.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(format_args!("the runtime cannot be started: {error}"));
+            return ExitCode::from(INTERNAL);
+        }
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            Command::Run(args) => run::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Check(args) => check::run(args).await,
+            Command::Feel(args) => feel::run(&args),
+            Command::Sandbox(args) => sandbox::run(args).await,
+            Command::Simulate(args) => simulate::run(args).await,
+            Command::Healthcheck(args) => healthcheck::run(args).await,
+        }
+    });
+    // What is left (a task that would not let go, a blocked read) must not hold up the end.
+    runtime.shutdown_background();
+    code
+}

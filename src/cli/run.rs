@@ -1,0 +1,171 @@
+//! `deskhand run`: the worker.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::output::complain;
+use super::settings::{Settings, not_started};
+use super::{FAILURE, INTERNAL, USAGE, signals};
+use crate::admin::{self, Readiness};
+use crate::config::{Config, Log};
+use crate::engine::Engine;
+use crate::engine::credentials::Authority;
+use crate::http;
+use crate::http::token::Tokens;
+use crate::mapping::Mapper;
+use crate::progress::Progress;
+use crate::worker::{self, Ended, Pipeline};
+
+/// How often an engine that was never seen is asked for; the job streams look for it by themselves.
+const LOOK_FOR_ENGINE: Duration = Duration::from_millis(500);
+
+/// Take jobs from the engine and work on them until SIGTERM or Ctrl-C.
+///
+/// The engine need not be there yet; when it goes away, deskhand waits for it. After the first signal no job is taken
+/// any more and running ones may finish; a second signal cuts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Secrets come from the environment: {{secrets.TOKEN}} in a task is SECRET_TOKEN here. Where each may be sent is a rule in
+deskhand.toml.
+
+Examples:
+  deskhand run                                          the engine at localhost:26500
+  ZEEBE_ADDRESS=http://zeebe:26500 deskhand run         the names of Camunda's own clients work
+  deskhand run --max-jobs 100 --log-format json")]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args) -> ExitCode {
+    let config = match args.settings.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = start_logging(&config.log) {
+        complain(format_args!("{error}"));
+        return ExitCode::from(USAGE);
+    }
+    quiet_panics();
+    let parts = match Parts::new(&config) {
+        Ok(parts) => parts,
+        Err((code, message)) => {
+            complain(format_args!("{message}"));
+            return ExitCode::from(code);
+        }
+    };
+    let stop = CancellationToken::new();
+    signals::stop_on_signal(stop.clone());
+    let readiness = Readiness::default();
+    if let Some(listen) = config.admin
+        && let Err(error) = admin::start(listen, readiness.clone()).await
+    {
+        return not_started("the port for operations", &error);
+    }
+    for used in &config.used {
+        tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");
+    }
+    let seen = tokio::spawn(look_for_engine(parts.engine.clone(), readiness.clone()));
+    let ended = worker::run(
+        parts.engine,
+        parts.pipeline,
+        config.worker,
+        Progress::none(),
+        stop.clone(),
+    )
+    .await;
+    seen.abort();
+    match ended {
+        Ended::Drained => {
+            tracing::info!("stopped; nothing was left behind");
+            ExitCode::SUCCESS
+        }
+        Ended::Left(jobs) => {
+            tracing::warn!(
+                jobs,
+                "stopped; these jobs were left to their lease: the engine gives them out again when it has lapsed"
+            );
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// What a worker is made of.
+struct Parts {
+    engine: Engine,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Parts {
+    fn new(config: &Config) -> Result<Self, (u8, String)> {
+        let http_fault = |error: http::Error| (INTERNAL, format!("HTTP cannot be set up: {error}"));
+        let client = http::Client::new().map_err(http_fault)?;
+        let connectors = config.connectors().map_err(http_fault)?;
+        if connectors.is_empty() {
+            let message = "worker.job_types names no job type that deskhand knows: io.camunda:http-json:1, deskhand:desktop-flow:1";
+            return Err((USAGE, message.into()));
+        }
+        let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
+        let authority =
+            Authority::new(&config.engine.credentials, Arc::new(Tokens::new(client))).map_err(|error| usage(&error))?;
+        let engine = Engine::new(config.engine.clone(), authority).map_err(|error| usage(&error))?;
+        let pipeline = Pipeline::new(connectors, config.secrets(), Mapper::default(), Progress::none());
+        Ok(Self {
+            engine,
+            pipeline: Arc::new(pipeline),
+        })
+    }
+}
+
+/// Ready once the engine was seen; whether it is there later is the streams' business, not a reason to restart us.
+async fn look_for_engine(engine: Engine, readiness: Readiness) {
+    loop {
+        match engine.topology().await {
+            Ok(topology) => {
+                tracing::info!(
+                    version = topology.gateway_version,
+                    brokers = topology.brokers,
+                    partitions = topology.partitions,
+                    "the engine is there"
+                );
+                return readiness.engine_seen();
+            }
+            Err(status) => {
+                tracing::info!(address = engine.settings().address, code = ?status.code(), reason = status.message(), "waiting for the engine");
+                tokio::time::sleep(LOOK_FOR_ENGINE.mul_f64(0.5 + fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+fn start_logging(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+        format!(
+            "log.filter `{}` is not a filter like info,deskhand::engine=debug ({error})",
+            log.filter
+        )
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let started = if log.json {
+        subscriber.json().try_init()
+    } else {
+        subscriber.try_init()
+    };
+    started.map_err(|error| format!("logging cannot be started: {error}"))
+}
+
+/// A panic's message may hold anything a job brought along: the place is said, the message is not.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a defect in deskhand");
+    }));
+}

@@ -1,0 +1,30 @@
+//! `deskhand sandbox`: the embedded process engine alone, for other people's clients and workers.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use super::output::line;
+use super::settings::not_started;
+use super::signals;
+use crate::sandbox::engine::{Engine, Settings};
+
+/// Run the embedded process engine alone: the Zeebe gateway protocol over a BPMN subset, in memory.
+///
+/// The first line on stdout is the address that was taken. Runs until SIGTERM or Ctrl-C; nothing is kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:26500", value_name = "ADDRESS")]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(args: Args) -> ExitCode {
+    let engine = match Engine::start(args.listen, Settings::default()).await {
+        Ok(engine) => engine,
+        Err(error) => return not_started("the sandbox engine", &error),
+    };
+    line(format_args!("{}", engine.address()));
+    signals::asked_to_stop().await;
+    engine.stop().await;
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,298 @@
+//! Flags > environment > file, every fault at once, and a reference that cannot go stale.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use deskhand::config::{Config, Fault, Faults, Flags, Source, reference};
+use deskhand::engine::Credentials;
+
+type Environment<'a> = HashMap<&'a str, &'a str>;
+
+/// A file in a folder of its own that is gone with the test.
+struct TestFile(PathBuf);
+
+impl TestFile {
+    fn new(name: &str, text: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("deskhand-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("deskhand.toml");
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn flags(&self) -> Flags {
+        Flags {
+            config: Some(self.0.clone()),
+            ..Flags::default()
+        }
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+/// An empty file, so that no `deskhand.toml` of the working directory is read.
+fn nothing(name: &str) -> TestFile {
+    TestFile::new(name, "")
+}
+
+fn load(flags: &Flags, environment: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+    let environment: Environment<'_> = environment.iter().copied().collect();
+    Config::load(flags, &environment).map_err(|Faults(faults)| faults)
+}
+
+fn faults(flags: &Flags, environment: &[(&str, &str)]) -> Vec<String> {
+    let faults = load(flags, environment).expect_err("this configuration cannot work");
+    faults
+        .iter()
+        .map(|fault| format!("{}: {}", fault.place, fault.message))
+        .collect()
+}
+
+#[test]
+fn without_anything_the_engine_is_on_this_machine() {
+    let file = nothing("defaults");
+    let config = load(&file.flags(), &[]).unwrap();
+    assert_eq!(config.engine.address, "http://localhost:26500");
+    assert!(matches!(config.engine.credentials, Credentials::None));
+    assert_eq!(config.engine.worker_name, "deskhand");
+    assert_eq!(
+        (config.worker.max_jobs, config.worker.job_timeout),
+        (32, Duration::from_secs(300))
+    );
+    assert!(config.worker.stream_enabled);
+    assert_eq!(config.admin, None);
+    assert_eq!(config.used, []);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+    let file = TestFile::new(
+        "order",
+        "[worker]\nmax_jobs = 1\ndrain_grace = \"1s\"\n[engine]\nworker_name = \"file\"\n",
+    );
+    let mut flags = file.flags();
+    flags.values.insert("worker.max_jobs", "3".into());
+    let environment = [
+        ("DESKHAND_WORKER_MAX_JOBS", "2"),
+        ("DESKHAND_ENGINE_WORKER_NAME", "environment"),
+    ];
+    let config = load(&flags, &environment).unwrap();
+    assert_eq!(config.worker.max_jobs, 3);
+    assert_eq!(config.engine.worker_name, "environment");
+    assert_eq!(config.worker.drain_grace, Duration::from_secs(1));
+    let from = |key: &str| config.used.iter().find(|used| used.key == key).unwrap().source.clone();
+    assert_eq!(from("worker.max_jobs"), Source::Flag("max-jobs"));
+    assert_eq!(
+        from("engine.worker_name"),
+        Source::Variable("DESKHAND_ENGINE_WORKER_NAME".into())
+    );
+    assert!(matches!(from("worker.drain_grace"), Source::File(_)));
+}
+
+#[test]
+fn the_variables_of_camundas_clients_work_old_and_new() {
+    let file = nothing("camunda");
+    for (variables, address) in [
+        (vec![("ZEEBE_ADDRESS", "zeebe:26500")], "http://zeebe:26500"),
+        (vec![("ZEEBE_ADDRESS", "zeebe")], "http://zeebe:26500"),
+        (
+            vec![
+                ("CAMUNDA_GRPC_ADDRESS", "grpcs://zeebe:443"),
+                ("ZEEBE_ADDRESS", "other:1"),
+            ],
+            "https://zeebe:443",
+        ),
+        (
+            vec![("CAMUNDA_CLIENT_GRPCADDRESS", "https://zeebe")],
+            "https://zeebe:443",
+        ),
+        (
+            vec![("ZEEBE_ADDRESS", "abc.bru-2.zeebe.camunda.io:443")],
+            "https://abc.bru-2.zeebe.camunda.io:443",
+        ),
+        (
+            vec![("ZEEBE_ADDRESS", "zeebe:443"), ("ZEEBE_INSECURE_CONNECTION", "true")],
+            "http://zeebe:443",
+        ),
+        (
+            vec![
+                ("CAMUNDA_CLIENT_CLOUD_CLUSTERID", "abc"),
+                ("CAMUNDA_CLIENT_CLOUD_REGION", "bru-2"),
+            ],
+            "https://abc.bru-2.zeebe.camunda.io:443",
+        ),
+    ] {
+        let config = load(&file.flags(), &variables).unwrap();
+        assert_eq!(config.engine.address, address, "{variables:?}");
+    }
+    let saas = [("ZEEBE_CLIENT_ID", "id"), ("ZEEBE_CLIENT_SECRET", "s3cret")];
+    match load(&file.flags(), &saas).unwrap().engine.credentials {
+        Credentials::OAuth {
+            token_url,
+            client_id,
+            audience,
+            ..
+        } => {
+            assert_eq!(token_url, "https://login.cloud.camunda.io/oauth/token");
+            assert_eq!(
+                (client_id.as_str(), audience.as_deref()),
+                ("id", Some("zeebe.camunda.io"))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let basic = [
+        ("CAMUNDA_BASIC_AUTH_USERNAME", "demo"),
+        ("CAMUNDA_BASIC_AUTH_PASSWORD", "demo"),
+    ];
+    assert!(matches!(
+        load(&file.flags(), &basic).unwrap().engine.credentials,
+        Credentials::Basic { .. }
+    ));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_place() {
+    let file = TestFile::new(
+        "faults",
+        "[worker]\nmax_job = 5\njob_timeout = \"soon\"\n[secrets]\nrule = [{ name = \"A\" }]\n",
+    );
+    let mut flags = file.flags();
+    flags.values.insert("worker.max_jobs", "0".into());
+    flags.values.insert("admin.listen", "9600".into());
+    let environment = [
+        ("ZEEBE_ADDRESS", "ftp://zeebe"),
+        ("ZEEBE_CLIENT_ID", "id"),
+        ("DESKHAND_WORKER_STREAM_ENABLED", "perhaps"),
+    ];
+    let said = faults(&flags, &environment).join("\n");
+    for expected in [
+        "worker.max_job: there is no such setting; did you mean `worker.max_jobs`?",
+        "worker.job_timeout: `soon` is not a time",
+        "--max-jobs: `0` is not a whole number from 1 to",
+        "--admin-listen: `9600` is not an address",
+        "ZEEBE_ADDRESS: `ftp://` is not a scheme",
+        "ZEEBE_CLIENT_ID: a client id needs a secret",
+        "DESKHAND_WORKER_STREAM_ENABLED: `perhaps` is not true or false",
+        "secrets.rule: missing field `hosts`",
+    ] {
+        assert!(said.contains(expected), "`{expected}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn contradictions_are_faults() {
+    let file = nothing("contradictions");
+    let both = [
+        ("ZEEBE_CLIENT_ID", "id"),
+        ("ZEEBE_CLIENT_SECRET", "s"),
+        ("CAMUNDA_BASIC_AUTH_USERNAME", "u"),
+        ("CAMUNDA_BASIC_AUTH_PASSWORD", "p"),
+    ];
+    assert!(faults(&file.flags(), &both)[0].contains("one of them"));
+    let half = [("CAMUNDA_CLIENT_CLOUD_CLUSTERID", "abc")];
+    assert!(faults(&file.flags(), &half)[0].contains("go together"));
+    let certificate = [("CAMUNDA_CA_CERTIFICATE_PATH", "/does/not/exist.pem")];
+    assert!(faults(&file.flags(), &certificate)[0].contains("cannot be read"));
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there_and_be_toml() {
+    let missing = Flags {
+        config: Some("/does/not/exist.toml".into()),
+        ..Flags::default()
+    };
+    assert!(faults(&missing, &[])[0].contains("cannot be read"));
+    let broken = TestFile::new("broken", "[worker\n");
+    assert!(
+        faults(&broken.flags(), &[])[0].contains("line 1"),
+        "{:?}",
+        faults(&broken.flags(), &[])
+    );
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let file = nothing("secret");
+    let environment = [("ZEEBE_CLIENT_ID", "id"), ("ZEEBE_CLIENT_SECRET", "very-s3cret")];
+    let config = load(&file.flags(), &environment).unwrap();
+    assert!(!format!("{config:?}").contains("very-s3cret"));
+    assert!(
+        config
+            .used
+            .iter()
+            .any(|used| used.key == "engine.client_secret" && used.shown == "***")
+    );
+}
+
+#[test]
+fn rules_bind_secrets_to_hosts() {
+    let file = TestFile::new(
+        "rules",
+        "[secrets]\norganizations = [\"contoso.crm4.dynamics.com\"]\n\
+         [[secrets.rule]]\nname = \"BILLING_*\"\nhosts = [\"api.example.com\", \"127.0.0.1:8081\"]\n",
+    );
+    let config = load(&file.flags(), &[]).unwrap();
+    assert_eq!((config.policy.rules.len(), config.policy.organizations.len()), (1, 1));
+    let wrong = TestFile::new(
+        "wrong-rule",
+        "[[secrets.rule]]\nname = \"A\"\nhosts = [\"https://example.com/path\"]\n",
+    );
+    assert!(
+        faults(&wrong.flags(), &[])[0].contains("secrets.rule number 1"),
+        "{:?}",
+        faults(&wrong.flags(), &[])
+    );
+}
+
+/// The committed text must be what the table of settings says; `DESKHAND_BLESS=1 cargo test --test config` writes it.
+fn assert_current(name: &str, path: &str, expected: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("DESKHAND_BLESS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let current = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        current == expected,
+        "{name} is stale: run `DESKHAND_BLESS=1 cargo test --test config`"
+    );
+}
+
+#[test]
+fn the_reference_file_is_current_and_parses_to_the_defaults() {
+    assert_current("deskhand.toml", "deskhand.toml", &reference::file());
+    let active: Vec<String> = reference::file()
+        .lines()
+        .take_while(|line| !line.contains("[[secrets.rule]]"))
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| line.trim_start_matches('#').to_owned())
+        // An empty text means that the setting is left out.
+        .filter(|line| !line.ends_with("= \"\""))
+        .collect();
+    let file = TestFile::new("reference", &active.join("\n"));
+    let written = load(&file.flags(), &[]).unwrap();
+    let empty = nothing("reference-defaults");
+    let mut defaults = load(&empty.flags(), &[]).unwrap();
+    defaults.used.clone_from(&written.used);
+    assert_eq!(format!("{written:?}"), format!("{defaults:?}"));
+}
+
+#[test]
+fn the_readmes_table_is_current() {
+    const BEGIN: &str = "<!-- settings: begin -->\n";
+    const END: &str = "<!-- settings: end -->";
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    assert_current(
+        "README.md",
+        "README.md",
+        &format!("{before}{BEGIN}{}{END}{after}", reference::table()),
+    );
+}
