@@ -38,6 +38,9 @@ pub(super) const VARIABLES: &[&str] = &[
 const METHODS: &str = "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`";
 const AN_URL: &str = "the address to call; it begins with `http://` or `https://`";
 
+/// Seconds.
+const DEFAULT_TIMEOUT: u32 = 20;
+
 /// A task's input, ready to be sent.
 pub(super) struct Input {
     /// The request, without what its authentication adds.
@@ -49,25 +52,25 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Reads the variables; `bound` knows which fields hold secrets, `default_timeout` is in seconds.
+    /// Reads the variables; `bound` knows which fields hold secrets.
     ///
     /// # Errors
     /// An incident that names every field that cannot be used, what was found and what to write instead.
-    pub(super) fn bind(variables: &Map<String, Value>, bound: &Bound, default_timeout: u32) -> Result<Self, JobError> {
+    pub(super) fn bind(variables: &Map<String, Value>, bound: &Bound) -> Result<Self, JobError> {
         let faults = Faults::new(bound);
         let fields = Fields::root(variables, &faults);
-        let input = Self::read(&fields, &faults, default_timeout);
+        let input = Self::read(&fields, &faults);
         faults.finish(input)
     }
 
-    fn read(fields: &Fields<'_, '_>, faults: &Faults<'_>, default_timeout: u32) -> Option<Self> {
+    fn read(fields: &Fields<'_, '_>, faults: &Faults<'_>) -> Option<Self> {
         // Every part is read before the first `?`, so that all faults are found.
         let method = method(fields);
         let authentication = authentication::bind(fields);
         let headers = headers(fields, faults);
         let tls = client_tls(fields);
         let format = return_format(fields);
-        let connect = fields.seconds("connectionTimeoutInSeconds").unwrap_or(default_timeout);
+        let connect = fields.seconds("connectionTimeoutInSeconds").unwrap_or(DEFAULT_TIMEOUT);
         let read = fields.seconds("readTimeoutInSeconds").unwrap_or(connect);
         let ignore_nulls = fields.flag("ignoreNullValues");
         let follow_redirects = fields.flag("followRedirects");

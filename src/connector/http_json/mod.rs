@@ -47,16 +47,13 @@ pub struct HttpJson {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The largest response that is read, bytes, after decompression.
-    pub max_answer_bytes: usize,
-    /// Bound on connecting, and on each wait for bytes, of tasks that set none; seconds.
-    pub default_timeout: u32,
+    pub max_response_bytes: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_answer_bytes: 10 * 1024 * 1024,
-            default_timeout: 20,
+            max_response_bytes: 10 * 1024 * 1024,
         }
     }
 }
@@ -78,8 +75,8 @@ impl HttpJson {
             mut request,
             authentication,
             format,
-        } = Input::bind(&variables, call.input, self.settings.default_timeout)?;
-        request.max_answer_bytes = self.settings.max_answer_bytes;
+        } = Input::bind(&variables, call.input)?;
+        request.max_answer_bytes = self.settings.max_response_bytes;
         // Asked before a token is fetched too: no token is made for a call that may not happen.
         self.may_call(&call, &request.url)?;
         let answer = match authentication {
@@ -119,18 +116,28 @@ impl HttpJson {
     /// repeated once with a fresh one; a fresh token that is refused will not be liked better a moment later.
     async fn send_with_token(&self, call: &Call<'_>, request: Request, oauth: &OAuth) -> Result<Answer, JobError> {
         let fetched = self.token(call, oauth).await?;
-        let answer = self.send(call, with_bearer(request.clone(), &fetched)?).await?;
-        if answer.status != 401 {
-            return Ok(answer);
+        let again = fetched.from_cache.then(|| request.clone());
+        let answer = self.send_bearing(call, request, &fetched, oauth).await?;
+        match again {
+            Some(request) if answer.status == 401 => {
+                let fresh = self.token(call, oauth).await?;
+                self.send_bearing(call, request, &fresh, oauth).await
+            }
+            _ => Ok(answer),
         }
-        self.tokens.refused(&oauth.request, &fetched.token);
-        if !fetched.from_cache {
-            return Ok(answer);
-        }
-        let fresh = self.token(call, oauth).await?;
-        let answer = self.send(call, with_bearer(request, &fresh)?).await?;
+    }
+
+    /// Sends the request with this token, and forgets a token that is refused.
+    async fn send_bearing(
+        &self,
+        call: &Call<'_>,
+        request: Request,
+        fetched: &Fetched,
+        oauth: &OAuth,
+    ) -> Result<Answer, JobError> {
+        let answer = self.send(call, with_bearer(request, fetched)?).await?;
         if answer.status == 401 {
-            self.tokens.refused(&oauth.request, &fresh.token);
+            self.tokens.refused(&oauth.request, &fetched.token);
         }
         Ok(answer)
     }
