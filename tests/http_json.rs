@@ -1,5 +1,7 @@
 //! `io.camunda:http-json:1`: a task's variables go in; what the server saw and what the task gets back come out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
 #[path = "http_json/faults.rs"]
 mod faults;
 #[path = "http_json/oauth.rs"]

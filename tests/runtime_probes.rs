@@ -4,6 +4,8 @@
 //! the called server saw. deskhand must say and send the same (texts of failures aside), or the probe must stand in the
 //! table of `docs/differences.md`; one that stands there and agrees is as wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
 #[path = "runtime_probes/listed.rs"]
 mod listed;
 #[path = "runtime_probes/target.rs"]

@@ -1,7 +1,5 @@
 //! Where a task's secrets may go: asked before a byte is sent, for every hop.
 
-use std::sync::Arc;
-
 use deskhand::outcome::Remedy;
 use deskhand::secrets::{Bound, Policy, Rule, Used};
 use serde_json::{Value, json};

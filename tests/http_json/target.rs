@@ -1,6 +1,5 @@
 //! An HTTP server for tests: it shows each request as it came over the wire, and writes each answer byte by byte.
 
-#![allow(clippy::unwrap_used, reason = "a broken server shall break its test")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::{Arc, Mutex};
