@@ -64,7 +64,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     if let Some(listen) = config.admin
         && let Err(error) = admin::start(listen, readiness.clone()).await
     {
-        return not_started("the port for operations", &error);
+        return not_started("the port for operations", listen, &error);
     }
     for used in &config.used {
         tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");

@@ -41,7 +41,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     };
     let simulator = match Simulator::start(args.listen, world).await {
         Ok(simulator) => simulator,
-        Err(error) => return not_started("the simulator", &error),
+        Err(error) => return not_started("the simulator", args.listen, &error),
     };
     line(format_args!("{}", simulator.address()));
     line(format_args!("organizationUri {}", simulator.organization()));
