@@ -94,6 +94,7 @@ contract! {
         a_gateway_without_a_way_out_waits_for_a_person
         a_mapping_that_fails_is_tried_again
         an_unknown_incident_is_not_found
+        an_incident_is_not_resolved_while_its_job_has_no_retries
     }
     leases {
         a_lease_token_means_nothing_on_a_job_without_a_lease
@@ -110,6 +111,7 @@ contract! {
         a_message_without_time_to_live_is_gone
         a_message_id_is_unique_while_the_message_lives
         a_message_interrupts_a_task
+        a_boundary_message_is_looked_up_from_around_its_task
     }
     processes {
         the_same_file_makes_no_new_version
@@ -119,13 +121,15 @@ contract! {
         a_result_that_takes_too_long_ends_the_wait
         a_result_holds_the_fetched_variables_only
         a_caught_error_takes_the_boundary_event
+        variables_of_an_error_leave_by_output_mappings
         an_error_leaves_its_subprocess
         an_exact_error_code_comes_before_catching_all
-        a_gateway_takes_the_first_true_condition_or_the_default
+        a_gateway_takes_the_last_true_condition_of_the_file_or_the_default
         parallel_ways_are_joined
         a_timer_delays_the_process
         a_timer_interrupts_a_task
         a_timer_starts_a_second_way
+        a_boundary_timer_sees_the_inputs_of_its_task
         a_terminate_end_takes_every_token
         an_error_end_is_caught_around_its_subprocess
     }

@@ -30,8 +30,7 @@ const LOOK_FOR_ENGINE: Duration = Duration::from_millis(500);
 /// any more and running ones may finish; a second signal cuts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Secrets come from the environment: {{secrets.TOKEN}} in a task is SECRET_TOKEN here. Where each may be sent is a rule in
-deskhand.toml.
+Secrets come from the environment: {{secrets.TOKEN}} in a task is SECRET_TOKEN here. Where each may be sent is a rule in deskhand.toml.
 
 Examples:
   deskhand run                                          the engine at localhost:26500

@@ -16,8 +16,7 @@ use crate::sandbox::power_automate::{Scenario, Simulator, World};
 /// until SIGTERM or Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Its application: client id 5a1b0000-0000-4000-8000-0000000000a1, secret demo-client-secret. It is driven under /__sim:
-faults, clock, journal of requests, sessions.
+Its application: client id 5a1b0000-0000-4000-8000-0000000000a1, secret demo-client-secret. It is driven under /__sim: faults, clock, journal of requests, sessions.
 
 Examples:
   deskhand simulate --listen 127.0.0.1:8081

@@ -220,7 +220,12 @@ pub async fn a_poll_takes_the_oldest_jobs_and_no_more_than_it_asked_for(subject:
     for _ in 0..5 {
         instances.push(subject.start(&process, json!({})).await);
     }
-    let taken = |jobs: Vec<ActivatedJob>| -> Vec<i64> { jobs.iter().map(|job| job.process_instance_key).collect() };
+    // Within one answer the order is the engine's own: 8.9 shuffles it.
+    let taken = |jobs: Vec<ActivatedJob>| -> Vec<i64> {
+        let mut instances: Vec<i64> = jobs.iter().map(|job| job.process_instance_key).collect();
+        instances.sort_unstable();
+        instances
+    };
     // The last job exists only a moment after its instance does.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(taken(subject.poll(&job_type, 60_000, 3).await), instances[..3]);
@@ -274,6 +279,7 @@ pub async fn bad_activations_are_refused_at_once(subject: Subject) {
 
     let poll = |change: fn(&mut ActivateJobsRequest)| {
         let mut request = poll_request(&unique("work"), 1000);
+        request.request_timeout = -1;
         change(&mut request);
         collect(subject.gateway(), request)
     };
@@ -288,7 +294,10 @@ pub async fn bad_activations_are_refused_at_once(subject: Subject) {
         "timeout",
     );
     let none = poll(|request| request.max_jobs_to_activate = 0).await;
-    refused(none, Code::InvalidArgument, "max jobs");
+    match subject.release {
+        (8, 6) => assert_eq!(none.unwrap().len(), 0), // its gateway does not even ask the broker
+        _ => refused(none, Code::InvalidArgument, "max jobs"),
+    }
     let foreign = poll(|request| request.tenant_ids = vec!["other".into()]).await;
     refused(foreign, Code::InvalidArgument, "multi-tenancy");
 }

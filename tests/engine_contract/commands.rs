@@ -167,25 +167,34 @@ pub async fn a_job_in_its_backoff_accepts_no_outcome(subject: Subject) {
 
 pub async fn an_unknown_job_is_not_found(subject: Subject) {
     let nobody = ActivatedJob {
-        key: 17,
+        key: NO_KEY,
         ..Default::default()
     };
-    let command = "Command 'COMPLETE' rejected with code 'NOT_FOUND': Expected to complete job with key '17', but no such job was found";
-    refused(subject.complete(&nobody, json!({})).await, Code::NotFound, command);
-    let command =
-        "Command 'FAIL' rejected with code 'NOT_FOUND': Expected to fail job with key '17', but no such job was found";
-    refused(subject.fail(&nobody, 1, 0).await, Code::NotFound, command);
-    let command = "Command 'THROW_ERROR' rejected with code 'NOT_FOUND': Expected to throw an error for job with key '17', but no such job was found";
-    refused(subject.throw(&nobody, "X", json!({})).await, Code::NotFound, command);
+    let command = format!(
+        "Command 'COMPLETE' rejected with code 'NOT_FOUND': Expected to complete job with key '{NO_KEY}', but no such job was found"
+    );
+    refused(subject.complete(&nobody, json!({})).await, Code::NotFound, &command);
+    let command = format!(
+        "Command 'FAIL' rejected with code 'NOT_FOUND': Expected to fail job with key '{NO_KEY}', but no such job was found"
+    );
+    refused(subject.fail(&nobody, 1, 0).await, Code::NotFound, &command);
+    let command = format!(
+        "Command 'THROW_ERROR' rejected with code 'NOT_FOUND': Expected to throw an error for job with key '{NO_KEY}', but no such job was found"
+    );
+    refused(subject.throw(&nobody, "X", json!({})).await, Code::NotFound, &command);
     let command = "Command 'UPDATE_TIMEOUT' rejected with code 'NOT_FOUND':";
-    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, command);
-    let command = "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update retries for job with key '17', but no such job was found";
-    refused(subject.update_retries(&nobody, 1).await, Code::NotFound, command);
-    let command = "Command 'UPDATE' rejected with code 'NOT_FOUND': Expected to update variables for element with key '17', but no such element was found";
+    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, &command);
+    let command = format!(
+        "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update job with key '{NO_KEY}', but no such job was found"
+    );
+    refused(subject.update_retries(&nobody, 1).await, Code::NotFound, &command);
+    let command = format!(
+        "Command 'UPDATE' rejected with code 'NOT_FOUND': Expected to update variables for element with key '{NO_KEY}', but no such element was found"
+    );
     refused(
-        subject.set_variables(17, json!({}), true).await,
+        subject.set_variables(NO_KEY, json!({}), true).await,
         Code::NotFound,
-        command,
+        &command,
     );
 }
 

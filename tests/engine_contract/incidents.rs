@@ -45,7 +45,10 @@ pub async fn an_uncaught_error_stops_the_job(subject: Subject) {
     subject.start(&process, json!({})).await;
     let job = subject.job(&job_type).await;
     let before = subject.newest_key().await;
-    subject.throw(&job, "NOBODY-CATCHES-THIS", json!({})).await.unwrap();
+    subject
+        .throw(&job, "NOBODY-CATCHES-THIS", json!({"a": 1}))
+        .await
+        .unwrap();
     refused(
         subject.complete(&job, json!({})).await,
         Code::FailedPrecondition,
@@ -63,8 +66,10 @@ pub async fn an_uncaught_error_stops_the_job(subject: Subject) {
     );
     assert!(subject.poll(&job_type, 60_000, 1).await.is_empty());
     subject.resolve_incident(before).await;
+    // The error's variables are not kept.
     let again = subject.job(&job_type).await;
     assert_eq!((again.key, again.retries), (job.key, 3));
+    assert_eq!(variables(&again), json!({}));
     subject.complete(&again, json!({})).await.unwrap();
 }
 
@@ -72,7 +77,7 @@ pub async fn a_gateway_without_a_way_out_waits_for_a_person(subject: Subject) {
     let _turn = subject.incidents().await;
     let process = unique("process");
     let content = r#"<bpmn:startEvent id="start"/><bpmn:sequenceFlow id="in" sourceRef="start" targetRef="gateway"/>
-        <bpmn:exclusiveGateway id="gateway"/>
+        <bpmn:exclusiveGateway id="gateway"><bpmn:outgoing>one</bpmn:outgoing><bpmn:outgoing>two</bpmn:outgoing></bpmn:exclusiveGateway>
         <bpmn:sequenceFlow id="one" sourceRef="gateway" targetRef="end"><bpmn:conditionExpression xsi:type="bpmn:tFormalExpression">=a = 1</bpmn:conditionExpression></bpmn:sequenceFlow>
         <bpmn:sequenceFlow id="two" sourceRef="gateway" targetRef="end"><bpmn:conditionExpression xsi:type="bpmn:tFormalExpression">=a = 2</bpmn:conditionExpression></bpmn:sequenceFlow>
         <bpmn:endEvent id="end"/>"#;
@@ -105,8 +110,10 @@ pub async fn a_mapping_that_fails_is_tried_again(subject: Subject) {
 }
 
 pub async fn an_unknown_incident_is_not_found(subject: Subject) {
-    let text = "Command 'RESOLVE' rejected with code 'NOT_FOUND': Expected to resolve incident with key '17', but no such incident was found";
-    refused(subject.try_resolve(17).await, Code::NotFound, text);
+    let text = format!(
+        "Command 'RESOLVE' rejected with code 'NOT_FOUND': Expected to resolve incident with key '{NO_KEY}', but no such incident was found"
+    );
+    refused(subject.try_resolve(NO_KEY).await, Code::NotFound, &text);
 }
 
 async fn wait_until_gone(subject: &Subject, instance: i64) {
@@ -117,4 +124,18 @@ async fn wait_until_gone(subject: &Subject, instance: i64) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the instance did not end");
+}
+
+pub async fn an_incident_is_not_resolved_while_its_job_has_no_retries(subject: Subject) {
+    let _turn = subject.incidents().await;
+    let (process, job_type) = one_task(&subject).await;
+    subject.start(&process, json!({})).await;
+    let job = subject.job(&job_type).await;
+    let before = subject.newest_key().await;
+    subject.fail(&job, 0, 0).await.unwrap();
+    let incident = subject.incident_without_retries(before).await;
+    subject.update_retries(&job, 1).await.unwrap();
+    subject.try_resolve(incident).await.unwrap();
+    let again = subject.job(&job_type).await;
+    assert_eq!((again.key, again.retries), (job.key, 1));
 }

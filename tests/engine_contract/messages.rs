@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tonic::Code;
 
-use crate::process::{boundary, chain, file, message, message_catch, task};
+use crate::process::{boundary, chain, file, mapping, message, message_catch, task};
 use crate::subject::*;
 
 /// A process that waits for a message; returns its id and the message's name.
@@ -89,4 +89,21 @@ pub async fn a_message_interrupts_a_task(subject: Subject) {
     refused(subject.complete(&job, json!({})).await, Code::NotFound, "no such job");
     subject.complete(&next, json!({})).await.unwrap();
     ended(run).await;
+}
+
+pub async fn a_boundary_message_is_looked_up_from_around_its_task(subject: Subject) {
+    let (process, name) = (unique("process"), unique("message"));
+    let (work, after) = (unique("work"), unique("after"));
+    let catches = r#"<bpmn:messageEventDefinition messageRef="the-message"/>"#;
+    let input = mapping(r#"<zeebe:input source="inside" target="orderId"/>"#);
+    let content =
+        chain("", &[task("work", &work, &input)]) + &boundary("work", "", catches, &task("after", &after, ""));
+    subject.deploy(&file(&process, &content, &message(&name))).await;
+    subject.start(&process, json!({"orderId": "around"})).await;
+    subject.job(&work).await;
+    subject.publish(&name, "inside", 0, "", json!({})).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(subject.poll(&after, 60_000, 1).await.is_empty());
+    subject.publish(&name, "around", 0, "", json!({})).await.unwrap();
+    subject.job(&after).await;
 }

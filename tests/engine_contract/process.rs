@@ -61,7 +61,7 @@ pub fn error(code: &str) -> String {
 pub fn boundary(host: &str, attributes: &str, definition: &str, then: &Node) -> String {
     let after = &then.id;
     format!(
-        r#"<bpmn:boundaryEvent id="on-{host}" attachedToRef="{host}" {attributes}>{definition}</bpmn:boundaryEvent>
+        r#"<bpmn:boundaryEvent id="on-{host}" attachedToRef="{host}" {attributes}><bpmn:outgoing>to-{after}</bpmn:outgoing>{definition}</bpmn:boundaryEvent>
         <bpmn:sequenceFlow id="to-{after}" sourceRef="on-{host}" targetRef="{after}"/>{}
         <bpmn:endEvent id="end-{after}"/><bpmn:sequenceFlow id="from-{after}" sourceRef="{after}" targetRef="end-{after}"/>"#,
         then.xml

@@ -68,24 +68,21 @@ pub async fn an_unknown_process_is_not_found(subject: Subject) {
         "'nobody-knows-this' and version '7', but none found",
     );
     let by_key = CreateProcessInstanceRequest {
-        process_definition_key: 17,
+        process_definition_key: NO_KEY,
         ..Default::default()
     };
     refused(
         create(by_key).await,
         Code::NotFound,
-        "Expected to find process definition with key '17', but none found",
+        &format!("Expected to find process definition with key '{NO_KEY}', but none found"),
     );
-    let by_nothing = CreateProcessInstanceRequest {
-        version: -1,
-        ..Default::default()
-    };
-    refused(create(by_nothing).await, Code::InvalidArgument, "none given");
 }
 
 pub async fn an_unknown_instance_cannot_be_cancelled(subject: Subject) {
-    let text = "Command 'CANCEL' rejected with code 'NOT_FOUND': Expected to cancel a process instance with key '17', but no such process was found";
-    refused(subject.cancel(17).await, Code::NotFound, text);
+    let text = format!(
+        "Command 'CANCEL' rejected with code 'NOT_FOUND': Expected to cancel a process instance with key '{NO_KEY}', but no such process was found"
+    );
+    refused(subject.cancel(NO_KEY).await, Code::NotFound, &text);
     // An element instance is no process instance.
     let (process, job_type) = one_task(&subject).await;
     subject.start(&process, json!({})).await;
@@ -93,7 +90,9 @@ pub async fn an_unknown_instance_cannot_be_cancelled(subject: Subject) {
     refused(subject.cancel(job.element_instance_key).await, Code::NotFound, "");
 }
 
-pub async fn a_result_that_takes_too_long_ends_the_wait(subject: Subject) {
+pub async fn a_result_that_takes_too_long_ends_the_wait(mut subject: Subject) {
+    // With 8.6.0 this closes the connection between gateway and broker: every other call under way is ABORTED.
+    let _alone = subject.alone().await;
     let (process, job_type) = one_task(&subject).await;
     let request = CreateProcessInstanceWithResultRequest {
         request: Some(CreateProcessInstanceRequest {
@@ -142,12 +141,30 @@ pub async fn a_caught_error_takes_the_boundary_event(subject: Subject) {
         .set_variables(job.element_instance_key, json!({"local": true}), true)
         .await
         .unwrap();
-    subject.throw(&job, "E1", json!({"reason": "why"})).await.unwrap();
+    subject
+        .throw(&job, "E1", json!({"reason": "why", "a": 2}))
+        .await
+        .unwrap();
     let next = subject.job(&after).await;
-    assert_eq!(variables(&next), json!({"a": 1, "reason": "why"}));
+    // What the error brought is the boundary event's own.
+    assert_eq!(variables(&next), json!({"a": 1}));
     refused(subject.complete(&job, json!({})).await, Code::NotFound, "no such job");
     subject.complete(&next, json!({})).await.unwrap();
-    assert_eq!(ended(run).await, json!({"a": 1, "reason": "why"}));
+    assert_eq!(ended(run).await, json!({"a": 1}));
+}
+
+pub async fn variables_of_an_error_leave_by_output_mappings(subject: Subject) {
+    let (process, work, after) = (unique("process"), unique("work"), unique("after"));
+    let output = mapping(r#"<zeebe:output source="=reason" target="why"/>"#);
+    let output = format!("<bpmn:extensionElements>{output}</bpmn:extensionElements>");
+    let boundary = boundary("work", "", CATCHES_ERROR, &task("after", &after, ""));
+    let boundary = boundary.replacen("<bpmn:outgoing>", &format!("{output}<bpmn:outgoing>"), 1);
+    let content = chain("", &[task("work", &work, "")]) + &boundary;
+    subject.deploy(&file(&process, &content, &error("E1"))).await;
+    subject.start(&process, json!({"a": 1})).await;
+    let job = subject.job(&work).await;
+    subject.throw(&job, "E1", json!({"reason": "x", "a": 2})).await.unwrap();
+    assert_eq!(variables(&subject.job(&after).await), json!({"a": 1, "why": "x"}));
 }
 
 pub async fn an_error_leaves_its_subprocess(subject: Subject) {
@@ -179,7 +196,7 @@ pub async fn an_exact_error_code_comes_before_catching_all(subject: Subject) {
     let (process, work) = (unique("process"), unique("work"));
     let (exact, any) = (unique("exact"), unique("any"));
     let catches_all = format!(
-        r#"<bpmn:boundaryEvent id="all" attachedToRef="work"><bpmn:errorEventDefinition/></bpmn:boundaryEvent>{}{}"#,
+        r#"<bpmn:boundaryEvent id="all" attachedToRef="work"><bpmn:outgoing>all-any</bpmn:outgoing><bpmn:errorEventDefinition/></bpmn:boundaryEvent>{}{}"#,
         flow("all", "any"),
         task("any", &any, "").xml()
     );
@@ -195,7 +212,7 @@ pub async fn an_exact_error_code_comes_before_catching_all(subject: Subject) {
     subject.job(&any).await;
 }
 
-pub async fn a_gateway_takes_the_first_true_condition_or_the_default(subject: Subject) {
+pub async fn a_gateway_takes_the_last_true_condition_of_the_file_or_the_default(subject: Subject) {
     let process = unique("process");
     let (small, medium, other) = (unique("small"), unique("medium"), unique("other"));
     let condition = |to: &str, text: &str| {
@@ -204,11 +221,11 @@ pub async fn a_gateway_takes_the_first_true_condition_or_the_default(subject: Su
         )
     };
     let content = format!(
-        r#"<bpmn:startEvent id="start"/>{}<bpmn:exclusiveGateway id="gateway" default="gateway-other"/>{}{}{}{}{}{}"#,
+        r#"<bpmn:startEvent id="start"/>{}<bpmn:exclusiveGateway id="gateway" default="gateway-other"><bpmn:outgoing>gateway-other</bpmn:outgoing><bpmn:outgoing>to-small</bpmn:outgoing><bpmn:outgoing>to-medium</bpmn:outgoing></bpmn:exclusiveGateway>{}{}{}{}{}{}"#,
         flow("start", "gateway"),
         flow("gateway", "other"),
-        condition("small", "=n &lt; 10"),
         condition("medium", "=n &lt; 100 and ok"),
+        condition("small", "=n &lt; 10"),
         task("small", &small, "").xml(),
         task("medium", &medium, "").xml(),
         task("other", &other, "").xml(),
@@ -322,6 +339,17 @@ pub async fn an_error_end_is_caught_around_its_subprocess(subject: Subject) {
     );
     let content = chain("", &[inner]) + &boundary("inner", "", CATCHES_ERROR, &task("after", &after, ""));
     subject.deploy(&file(&process, &content, &error("E1"))).await;
+    subject.start(&process, json!({})).await;
+    subject.job(&after).await;
+}
+
+pub async fn a_boundary_timer_sees_the_inputs_of_its_task(subject: Subject) {
+    let (process, work, after) = (unique("process"), unique("work"), unique("after"));
+    let timer =
+        r#"<bpmn:timerEventDefinition><bpmn:timeDuration>=limit</bpmn:timeDuration></bpmn:timerEventDefinition>"#;
+    let input = mapping(r#"<zeebe:input source="PT0.3S" target="limit"/>"#);
+    let content = chain("", &[task("work", &work, &input)]) + &boundary("work", "", timer, &task("after", &after, ""));
+    subject.deploy(&file(&process, &content, "")).await;
     subject.start(&process, json!({})).await;
     subject.job(&after).await;
 }

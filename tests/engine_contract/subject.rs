@@ -7,10 +7,13 @@ use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::gateway::*;
 use deskhand::sandbox::engine::{Engine, Settings};
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard, mpsc};
+use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+
+/// A key of the first partition that nothing has.
+pub const NO_KEY: i64 = (1 << 51) + (1 << 50);
 
 /// Longer than any engine needs for anything that these tests wait for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,6 +24,9 @@ pub const A_WHILE: Duration = Duration::from_millis(1500);
 /// An engine's key of an incident can only be found by trying, so tests with incidents run one at a time.
 static INCIDENTS: Mutex<()> = Mutex::const_new(());
 
+/// A test that disturbs its neighbours on a shared engine waits until it is alone.
+static ENGINE: RwLock<()> = RwLock::const_new(());
+
 /// An engine and a client of it.
 pub struct Subject {
     pub gateway: GatewayClient<Channel>,
@@ -28,6 +34,7 @@ pub struct Subject {
     pub release: (u32, u32),
     pub address: String,
     _sandbox: Option<Engine>,
+    neighbour: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Subject {
@@ -48,7 +55,10 @@ impl Subject {
         } else {
             format!("http://{address}")
         };
-        Self::connect(address, None).await
+        let neighbour = ENGINE.read().await;
+        let mut subject = Self::connect(address, None).await;
+        subject.neighbour = Some(neighbour);
+        subject
     }
 
     async fn connect(address: String, sandbox: Option<Engine>) -> Self {
@@ -64,6 +74,7 @@ impl Subject {
             release,
             address,
             _sandbox: sandbox,
+            neighbour: None,
         }
     }
 
@@ -74,6 +85,12 @@ impl Subject {
     /// From 8.8 on a job whose time is over is not pushed again.
     pub fn pushes_lapsed_jobs(&self) -> bool {
         self.release < (8, 8)
+    }
+
+    /// Held while a test disturbs its neighbours.
+    pub async fn alone(&mut self) -> Option<RwLockWriteGuard<'static, ()>> {
+        drop(self.neighbour.take()?);
+        Some(ENGINE.write().await)
     }
 
     /// Held while a test raises incidents.
@@ -298,15 +315,33 @@ impl Subject {
             .unwrap()
     }
 
-    /// Resolves the incident that was raised after `before` was the newest key. The gateway protocol tells nobody an
-    /// incident's key, so every key made since is tried until one is an incident's.
+    /// Resolves the incident that was raised after `before` was the newest key.
     pub async fn resolve_incident(&self, before: i64) {
+        let (_, result) = self.find_incident(before).await;
+        result.unwrap_or_else(|status| panic!("the incident is not resolved: {status}"));
+    }
+
+    /// Finds the incident of a job without retries, which cannot be resolved yet.
+    pub async fn incident_without_retries(&self, before: i64) -> i64 {
+        let (incident, result) = self.find_incident(before).await;
+        let code = if self.release < (8, 8) {
+            Code::NotFound
+        } else {
+            Code::FailedPrecondition
+        };
+        refused(result, code, "has no retries left. Please update the job retries");
+        incident
+    }
+
+    /// The gateway protocol tells nobody an incident's key, so every key made since is tried until one is an incident's.
+    async fn find_incident(&self, before: i64) -> (i64, Result<(), Status>) {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             let newest = self.newest_key().await;
             for key in before..=newest {
-                if self.try_resolve(key).await.is_ok() {
-                    return;
+                match self.try_resolve(key).await {
+                    Err(status) if status.message().contains("no such incident was found") => {}
+                    result => return (key, result),
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -401,6 +436,7 @@ pub fn variables(job: &ActivatedJob) -> Value {
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, says: &str) {
     let status = result.expect_err("the call should have been refused");
+    println!("refused with {:?}: {}", status.code(), status.message());
     assert_eq!(status.code(), code, "{}", status.message());
     assert!(
         status.message().contains(says),

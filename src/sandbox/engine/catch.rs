@@ -29,14 +29,10 @@ impl Machine {
     }
 
     fn subscribe(&mut self, key: Key, event: ElementIndex, trigger: &Trigger, once: bool) -> Result<(), String> {
-        // An event is evaluated where its element stands: boundary events do not see the activity's own variables.
-        let waits = self.elements.get(key);
-        let own = waits.is_some_and(|instance| instance.index == event);
-        let scope = waits.and_then(|instance| if own { Some(key) } else { instance.parent });
-        let layers = self.layers(scope.unwrap_or(key));
+        let layers = self.layers(key);
         match trigger {
             Trigger::Duration(duration) => {
-                let due = duration.after(&layers, self.now)?;
+                let due = duration.after(&layers)?;
                 self.start_timer(key, event, due);
             }
             Trigger::Date(date) => {
@@ -44,6 +40,12 @@ impl Machine {
                 self.start_timer(key, event, due);
             }
             Trigger::Message { name, correlation_key } => {
+                // As in Zeebe, a boundary message is looked up from around the activity, a timer from inside.
+                let waits = self.elements.get(key);
+                let around = waits
+                    .filter(|instance| instance.index != event)
+                    .and_then(|instance| instance.parent);
+                let layers = self.layers(around.unwrap_or(key));
                 let name = name.string(&layers)?;
                 let correlation_key = correlation_key.correlation_key(&layers)?;
                 self.open_subscription(key, event, name, correlation_key, once);
@@ -86,7 +88,7 @@ impl Machine {
             self.unsubscribe(key);
             self.finish(key, variables);
         } else {
-            self.start_boundary(key, event, variables);
+            self.start_boundary(key, event, Map::new(), Some(variables));
         }
     }
 
@@ -150,7 +152,7 @@ impl Machine {
                 element_id: instance.definition.process.element(boundary).id.clone(),
             });
         }
-        self.start_boundary(host, boundary, variables);
+        self.start_boundary(host, boundary, variables, None);
     }
 }
 

@@ -162,7 +162,7 @@ impl Machine {
         }
         around.travelling -= arrived;
         let instance = around.instance;
-        self.start_element(scope, index, definition, instance, Map::new());
+        self.start_element(scope, index, definition, instance, Map::new(), None);
     }
 
     fn start_element(
@@ -171,15 +171,27 @@ impl Machine {
         index: ElementIndex,
         definition: Arc<Definition>,
         instance: Key,
-        variables: Map<String, Value>,
+        local: Map<String, Value>,
+        brought: Option<Map<String, Value>>,
     ) {
         let key = self.new_key();
-        self.insert(key, index, definition, instance, Some(scope), variables);
+        self.insert(key, index, definition, instance, Some(scope), local);
+        if let Some(element) = self.elements.get_mut(key) {
+            element.brought = brought;
+        }
         self.activate(key);
     }
 
-    /// An event happened to an activity: its boundary event begins, in the scope around the activity.
-    pub(super) fn start_boundary(&mut self, host: Key, boundary: ElementIndex, variables: Map<String, Value>) {
+    /// An event happened to an activity: its boundary event begins, in the scope around the activity. What a message
+    /// brought goes on into the process. What an error brought is local to the event, and leaves it by output mappings
+    /// only.
+    pub(super) fn start_boundary(
+        &mut self,
+        host: Key,
+        boundary: ElementIndex,
+        local: Map<String, Value>,
+        brought: Option<Map<String, Value>>,
+    ) {
         let Some(activity) = self.elements.get(host) else {
             return;
         };
@@ -193,7 +205,7 @@ impl Machine {
         ) {
             self.terminate(host);
         }
-        self.start_element(scope, boundary, definition, instance, variables);
+        self.start_element(scope, boundary, definition, instance, local, brought);
     }
 
     fn activate(&mut self, key: Key) {
@@ -283,12 +295,6 @@ impl Machine {
             self.merge(parent, results);
         } else if let Some(brought) = brought {
             self.merge(key, brought);
-        } else if let (Kind::Boundary { .. }, Some(parent)) = (&element.kind, parent) {
-            let local = self
-                .elements
-                .get_mut(key)
-                .map(|instance| std::mem::take(&mut instance.variables));
-            self.merge(parent, local.unwrap_or_default());
         }
         Ok(())
     }
@@ -301,7 +307,8 @@ impl Machine {
         definition: &Definition,
     ) -> Result<Option<FlowIndex>, (IncidentKind, String)> {
         let layers = self.layers(key);
-        for &flow in &element.outgoing {
+        // Zeebe asks the flows from the last of the file to the first (seen on 8.6 and 8.9).
+        for &flow in element.outgoing.iter().rev() {
             let Some(condition) = &definition.process.flows[flow].condition else {
                 if default == Some(flow) {
                     continue;

@@ -8,35 +8,47 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::{Map, Value};
 
+use super::timers::Millis;
+use crate::feel::{Clock, Program, Scope, Settings};
+
 /// A static text or a FEEL program.
 #[derive(Debug)]
-pub struct Expression {
-    text: String,
-    feel: bool,
+pub enum Expression {
+    /// Stands for itself.
+    Text(String),
+    /// Evaluated each time.
+    Feel(Program),
 }
 
-/// Variables in reach, the outermost scope first; a name in a later layer hides the same name in an earlier one.
-#[derive(Default)]
-pub struct Layers<'a>(Vec<&'a Map<String, Value>>);
+/// What an expression can see: variables in reach, the outermost scope first (a name in a later layer hides the same
+/// name in an earlier one), and the engine's time.
+pub struct Layers<'a> {
+    layers: Vec<&'a Map<String, Value>>,
+    now: Millis,
+}
 
 impl<'a> Layers<'a> {
     /// The outermost scope first.
-    pub fn new(layers: Vec<&'a Map<String, Value>>) -> Self {
-        Self(layers)
+    pub fn new(layers: Vec<&'a Map<String, Value>>, now: Millis) -> Self {
+        Self { layers, now }
     }
 
     /// The same, and what hides it.
     #[must_use]
     pub fn with(&self, layer: &'a Map<String, Value>) -> Self {
-        let mut layers = self.0.clone();
+        let mut layers = self.layers.clone();
         layers.push(layer);
-        Self(layers)
+        Self { layers, now: self.now }
     }
 
     /// The variables with these names, or all when none is named; each name once, with the value that is in reach.
     pub fn iter(&self, wanted: &'a [String]) -> impl Iterator<Item = (&'a String, &'a Value)> {
         let mut seen = HashSet::new();
-        let all = if wanted.is_empty() { self.0.clone() } else { Vec::new() };
+        let all = if wanted.is_empty() {
+            self.layers.clone()
+        } else {
+            Vec::new()
+        };
         let many = all.len() > 1;
         let all = all.into_iter().rev().flatten();
         let named = wanted
@@ -49,7 +61,7 @@ impl<'a> Layers<'a> {
 
     /// The value of a variable.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.iter().rev().find_map(|layer| layer.get(name))
+        self.layers.iter().rev().find_map(|layer| layer.get(name))
     }
 }
 
@@ -59,18 +71,17 @@ impl Expression {
     /// # Errors
     /// What is wrong with the FEEL behind the `=`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self {
-            text: text.strip_prefix('=').unwrap_or(text).trim().to_owned(),
-            feel: text.starts_with('='),
-        })
+        if !text.starts_with('=') {
+            return Ok(Self::text(text));
+        }
+        Program::parse(text)
+            .map(Self::Feel)
+            .map_err(|error| format!("`{text}` is not FEEL: {error}"))
     }
 
     /// A text that stands for itself.
     pub fn text(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            feel: false,
-        }
+        Self::Text(text.to_owned())
     }
 
     /// The value.
@@ -78,18 +89,28 @@ impl Expression {
     /// # Errors
     /// Why the evaluation failed, for the message of an incident.
     pub fn evaluate(&self, variables: &Layers<'_>) -> Result<Value, String> {
-        if !self.feel {
-            return Ok(Value::String(self.text.clone()));
+        let program = match self {
+            Self::Text(text) => return Ok(Value::String(text.clone())),
+            Self::Feel(program) => program,
+        };
+        let scope = variables
+            .layers
+            .iter()
+            .fold(Scope::new(), |scope, layer| scope.layer(layer));
+        let now = variables.now;
+        let settings = Settings {
+            now: Clock::new(move || {
+                Timestamp::from_millisecond(now)
+                    .unwrap_or_default()
+                    .to_zoned(TimeZone::UTC)
+            }),
+            connector_functions: false,
+            ..Settings::default()
+        };
+        match program.evaluate(&scope, &settings) {
+            Ok(evaluation) => Ok(evaluation.value),
+            Err(error) => Err(format!("Failed to evaluate expression '{}': {error}", program.text())),
         }
-        if let Ok(value) = serde_json::from_str(&self.text) {
-            return Ok(value);
-        }
-        let mut path = self.text.split('.');
-        let mut value = variables.get(path.next().unwrap_or_default()).unwrap_or(&Value::Null);
-        for name in path {
-            value = value.get(name).unwrap_or(&Value::Null);
-        }
-        Ok(value.clone())
     }
 
     /// The value, which must be a string.
@@ -113,7 +134,7 @@ impl Expression {
             Value::Number(number) => Ok(number.to_string()),
             other => Err(format!(
                 "Failed to extract the correlation key for '{}': The value must be either a string or a number, but was '{}'.",
-                self.text,
+                self.shown(),
                 kind(&other)
             )),
         }
@@ -138,7 +159,7 @@ impl Expression {
         let value = self.evaluate(variables)?;
         let number = match &value {
             Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
-            Value::String(text) if !self.feel => text.trim().parse().ok(),
+            Value::String(text) if matches!(self, Self::Text(_)) => text.trim().parse().ok(),
             _ => None,
         };
         number
@@ -146,14 +167,14 @@ impl Expression {
             .ok_or_else(|| self.unexpected("NUMBER", &value))
     }
 
-    /// When a duration that begins at `now` ends; both in milliseconds since 1970.
+    /// When a duration that begins now ends, in milliseconds since 1970.
     ///
     /// # Errors
     /// Why the evaluation failed, or what was found instead of an ISO 8601 duration.
-    pub fn after(&self, variables: &Layers<'_>, now: i64) -> Result<i64, String> {
+    pub fn after(&self, variables: &Layers<'_>) -> Result<Millis, String> {
         let text = self.string(variables)?;
         let span = span(&text)?;
-        Timestamp::from_millisecond(now)
+        Timestamp::from_millisecond(variables.now)
             .and_then(|start| start.to_zoned(TimeZone::UTC).checked_add(span))
             .map(|end| end.timestamp().as_millisecond())
             .map_err(|error| format!("Invalid duration '{text}': {error}"))
@@ -163,7 +184,7 @@ impl Expression {
     ///
     /// # Errors
     /// Why the evaluation failed, or what was found instead of an ISO 8601 date and time with an offset.
-    pub fn point_in_time(&self, variables: &Layers<'_>) -> Result<i64, String> {
+    pub fn point_in_time(&self, variables: &Layers<'_>) -> Result<Millis, String> {
         let text = self.string(variables)?;
         // A zone's name in brackets adds nothing: the offset before it already fixes the instant.
         let instant = text.split('[').next().unwrap_or_default();
@@ -178,17 +199,23 @@ impl Expression {
     /// # Errors
     /// What was found instead.
     pub fn check_duration(&self) -> Result<(), String> {
-        if self.feel {
-            Ok(())
-        } else {
-            span(&self.text).map(|_| ())
+        match self {
+            Self::Text(text) => span(text).map(|_| ()),
+            Self::Feel(_) => Ok(()),
+        }
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Feel(program) => program.text(),
         }
     }
 
     fn unexpected(&self, wanted: &str, found: &Value) -> String {
         format!(
             "Expected result of the expression '{}' to be '{wanted}', but was '{}'.",
-            self.text,
+            self.shown(),
             kind(found)
         )
     }

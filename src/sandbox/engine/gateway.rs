@@ -100,11 +100,10 @@ fn parse_document(text: &str) -> Result<Map<String, Value>, Status> {
                 _ => "BOOLEAN",
             }
         ))),
-        Err(error) => Err(Status::invalid_argument(format!(
-            "Invalid JSON value in 'variables' (line {}, column {})",
-            error.line(),
-            error.column()
-        ))),
+        Err(_) => {
+            let shown: String = text.chars().take(100).collect();
+            Err(Status::invalid_argument(format!("Invalid JSON value: {shown}")))
+        }
     }
 }
 
@@ -121,17 +120,17 @@ fn check_tenants(call: &str, tenants: &[String]) -> Result<(), Status> {
 }
 
 fn selector(request: &protocol::CreateProcessInstanceRequest) -> Result<Selector, Rejection> {
-    if request.process_definition_key > 0 {
+    if !request.bpmn_process_id.is_empty() {
+        let version = (request.version >= 0).then_some(request.version);
+        return Ok(Selector::Id(request.bpmn_process_id.clone(), version));
+    }
+    if request.process_definition_key >= 0 {
         return Ok(Selector::Key(request.process_definition_key));
     }
-    if request.bpmn_process_id.is_empty() {
-        return Err(Rejection::invalid_argument(
-            "CREATE",
-            "Expected at least a bpmnProcessId or a key greater than -1, but none given",
-        ));
-    }
-    let version = (request.version >= 0).then_some(request.version);
-    Ok(Selector::Id(request.bpmn_process_id.clone(), version))
+    Err(Rejection::invalid_argument(
+        "CREATE",
+        "Expected at least a bpmnProcessId or a key greater than -1, but none given",
+    ))
 }
 
 fn process_metadata(definition: &Definition) -> protocol::ProcessMetadata {

@@ -36,7 +36,7 @@ impl Machine {
     /// Closes an incident and tries again what it stopped.
     ///
     /// # Errors
-    /// There is no such incident.
+    /// There is no such incident, or it is about a job that still has no retries.
     pub fn resolve_incident(&mut self, key: Key) -> Result<(), Rejection> {
         let Some(incident) = self.incidents.get(&key) else {
             return Err(Rejection::not_found(
@@ -45,6 +45,14 @@ impl Machine {
             ));
         };
         let (job, element) = (incident.job, incident.element_instance);
+        if let Some(job) = job
+            && self.jobs.get(job).is_some_and(|job| job.retries <= 0)
+        {
+            let reason = format!(
+                "Expected to resolve incident with key '{key}', but job with key '{job}' has no retries left. Please update the job retries and retry resolving the incident"
+            );
+            return Err(Rejection::invalid_state("RESOLVE", reason));
+        }
         self.close_incident(key);
         match job {
             Some(job) => {

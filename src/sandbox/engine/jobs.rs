@@ -290,11 +290,11 @@ impl Machine {
     /// There is no such job, nobody holds it, or a lease was named and it is another's.
     pub fn update_job_timeout(&mut self, key: Key, timeout: Millis, lease: Option<&str>) -> Result<(), Rejection> {
         let Some(job) = self.jobs.get(key) else {
-            let reason = format!("Expected to update job deadline with key '{key}', but no such job was found");
+            let reason = format!("Expected to update job with key '{key}', but no such job was found");
             return Err(Rejection::not_found("UPDATE_TIMEOUT", reason));
         };
         if !matches!(job.state, State::Activated { .. }) {
-            let reason = format!("Expected to update job deadline with key '{key}', but it is not active");
+            let reason = format!("Expected to update the timeout of job with key '{key}', but it is not active");
             return Err(Rejection::invalid_state("UPDATE_TIMEOUT", reason));
         }
         check_named_lease("UPDATE_TIMEOUT", key, job, lease)?;
@@ -317,7 +317,7 @@ impl Machine {
             ));
         }
         let Some(job) = self.jobs.by_key.get_mut(&key) else {
-            let reason = format!("Expected to update retries for job with key '{key}', but no such job was found");
+            let reason = format!("Expected to update job with key '{key}', but no such job was found");
             return Err(Rejection::not_found("UPDATE_RETRIES", reason));
         };
         check_named_lease("UPDATE_RETRIES", key, job, lease)?;

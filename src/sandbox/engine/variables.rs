@@ -67,7 +67,7 @@ impl Machine {
             at = element.parent;
         }
         layers.reverse();
-        Layers::new(layers)
+        Layers::new(layers, self.now)
     }
 
     /// What a job in this scope is sent: JSON text of an object with the wanted names, or with all when none is named.

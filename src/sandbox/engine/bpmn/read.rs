@@ -352,7 +352,10 @@ impl<'a> Reader<'a> {
                     )
             });
             match fits {
-                Some(host) => draft.elements[host].boundaries.push(boundary),
+                Some(host) if !draft.elements[boundary].outgoing.is_empty() => {
+                    draft.elements[host].boundaries.push(boundary);
+                }
+                Some(_) => self.problem(node, "a boundary event needs a sequence flow that leaves it".to_owned()),
                 None if !self.problems.is_empty() => {} // the host may have been refused
                 None => self.problem(
                     node,
