@@ -17,7 +17,7 @@ async fn every_fault_of_an_input_is_named_at_once_and_nothing_is_sent() {
             "authentication": {"type": "bearer", "token": ""},
             "queryParameters": "a=b",
             "documentReturnFormat": {"choice": "DOCUMENT"},
-            "clientTls": {"clientCertificate": "x"},
+            "clientTls": {"clientCertificate": "x", "privateKeyPassword": "hunter2"},
             "storeResponse": true,
         }))
         .await
@@ -35,7 +35,7 @@ async fn every_fault_of_an_input_is_named_at_once_and_nothing_is_sent() {
         "`connectionTimeoutInSeconds` is \"0xFF\". Write a whole number of seconds",
         "`readTimeoutInSeconds` is a number",
         "`authentication.token` is empty. Write the token",
-        "`queryParameters` is \"a=b\". Write an object",
+        "`queryParameters` is a string. Write an object",
         "`documentReturnFormat.choice` is \"DOCUMENT\"",
         "`clientTls.clientPrivateKey` is missing",
         "`storeResponse` is a boolean. Write false",
@@ -43,6 +43,7 @@ async fn every_fault_of_an_input_is_named_at_once_and_nothing_is_sent() {
     ] {
         assert!(error.message.contains(says), "{says}\n{}", error.message);
     }
+    assert!(!error.message.contains("hunter2"), "{}", error.message);
     assert!(rig.steps.lock().unwrap().is_empty());
 }
 
