@@ -4,16 +4,17 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make &&
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
+COPY benches benches
 # The dependencies alone, so that a change of our own code does not build them again.
 RUN mkdir src && echo '//! Nothing yet.' > src/lib.rs && echo 'fn main() {}' > src/main.rs \
- && cargo build --release --locked && rm -rf src
+ && cargo build --profile dist --locked && rm -rf src
 COPY . .
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 1001 --no-create-home deskhand
-COPY --from=build /src/target/release/deskhand /usr/local/bin/deskhand
+COPY --from=build /src/target/dist/deskhand /usr/local/bin/deskhand
 USER 1001
 EXPOSE 9600
 ENV DESKHAND_ADMIN_LISTEN=0.0.0.0:9600
