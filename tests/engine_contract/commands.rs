@@ -183,7 +183,7 @@ pub async fn an_unknown_job_is_not_found(subject: Subject) {
     );
     refused(subject.throw(&nobody, "X", json!({})).await, Code::NotFound, &command);
     let command = "Command 'UPDATE_TIMEOUT' rejected with code 'NOT_FOUND':";
-    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, &command);
+    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, command);
     let command = format!(
         "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update job with key '{NO_KEY}', but no such job was found"
     );
