@@ -446,3 +446,17 @@ mod directory {
         );
     }
 }
+
+#[tokio::test]
+async fn fixed_secrets_are_known_by_their_names() {
+    let secrets = Secrets::fixed([("TOKEN", "v")]);
+    let bound = secrets.bind(object(json!({"a": "{{secrets.TOKEN}}"})), &SCOPE).await;
+    assert_eq!(bound.expect("no error").variables["a"], "v");
+    let error = secrets.bind(object(json!({"a": "{{secrets.OTHER}}"})), &SCOPE).await;
+    assert!(
+        error
+            .expect_err("an error")
+            .message
+            .starts_with("Secret with name 'OTHER' is not available")
+    );
+}

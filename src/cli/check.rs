@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Prints every setting that is not left at its default and where it came from, then each step. Exit code 0 when all is
 /// well, 64 when the configuration cannot work, 69 when the engine cannot be reached or refuses us.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  deskhand check
+  ZEEBE_ADDRESS=https://zeebe.example.com:443 deskhand check --json")]
 pub(super) struct Args {
     /// One JSON object instead of text.
     #[arg(long)]
@@ -51,7 +55,10 @@ pub(super) async fn run(args: Args) -> ExitCode {
     let steps = [
         Step {
             name: "configuration",
-            result: Ok(format!("{} settings are not left at their default", config.used.len())),
+            result: Ok(format!(
+                "settings that are not left at their default: {}",
+                config.used.len()
+            )),
         },
         Step {
             name: "credentials",
@@ -64,7 +71,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     ];
     let well = steps.iter().all(|step| step.result.is_ok());
     if args.json {
-        print_json(&config, &steps);
+        print_json(&config, &steps, well);
     } else {
         print_text(&config, &steps);
     }
@@ -98,7 +105,7 @@ async fn topology(engine: &Engine) -> Result<String, String> {
     let address = &engine.settings().address;
     match tokio::time::timeout(PATIENCE, engine.topology()).await {
         Ok(Ok(seen)) => Ok(format!(
-            "{address} answers: gateway {}, {} brokers, {} partitions",
+            "{address} answers: gateway {}, brokers: {}, partitions: {}",
             seen.gateway_version, seen.brokers, seen.partitions
         )),
         Ok(Err(status)) => Err(format!(
@@ -137,7 +144,7 @@ fn print_text(config: &Config, steps: &[Step]) {
     }
 }
 
-fn print_json(config: &Config, steps: &[Step]) {
+fn print_json(config: &Config, steps: &[Step], well: bool) {
     let used: Vec<_> = config
         .used
         .iter()
@@ -150,5 +157,8 @@ fn print_json(config: &Config, steps: &[Step]) {
             Err(detail) => json!({ "step": step.name, "ok": false, "detail": detail }),
         })
         .collect();
-    line(format_args!("{}", json!({ "settings": used, "steps": steps })));
+    line(format_args!(
+        "{}",
+        json!({ "ok": well, "settings": used, "steps": steps })
+    ));
 }

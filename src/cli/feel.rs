@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::output::{complain, line};
 use super::{FAILURE, USAGE};
 use crate::feel::{Program, Scope, Settings};
+use crate::job::describe;
 
 /// Evaluate a FEEL expression over a context, e.g. to try a result expression.
 #[derive(Debug, clap::Args)]
@@ -69,8 +70,9 @@ fn context(source: Option<&str>) -> Result<serde_json::Map<String, Value>, Strin
     let name = source.unwrap_or_default();
     match serde_json::from_str(&text) {
         Ok(Value::Object(context)) => Ok(context),
-        Ok(_) => Err(format!(
-            "{name}: the context must be a JSON object, e.g. {{\"response\": {{}}}}"
+        Ok(other) => Err(format!(
+            "{name}: the context must be a JSON object, but is {}; write e.g. {{\"response\": {{}}}}",
+            describe(&other)
         )),
         Err(error) => Err(format!("{name} is not JSON: {error}")),
     }

@@ -11,6 +11,9 @@ use crate::http::{Client, Method, Request};
 
 /// Ask the worker on this machine whether it is ready (GET /ready at admin.listen); exit code 0 or 1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  HEALTHCHECK CMD [\"deskhand\", \"healthcheck\"]      in a Dockerfile, with DESKHAND_ADMIN_LISTEN set")]
 pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,

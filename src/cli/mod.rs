@@ -31,11 +31,9 @@ pub(crate) const INTERNAL: u8 = 70;
     version,
     arg_required_else_help = true,
     after_help = "\
-Begin with `deskhand demo`: it needs nothing but this binary. Against an engine of yours: `deskhand check`, then
-`deskhand run`.
+Begin with `deskhand demo`: it needs nothing but this binary. Against an engine of yours: `deskhand check`, then `deskhand run`. Expressions are tried out with `deskhand feel`.
 
-Exit codes: 0 done, 1 failed (the message says why), 64 the command line or the configuration cannot work,
-69 the engine cannot be reached, 70 deskhand cannot work on this machine, 130 and 143 cut off by a second signal."
+Exit codes: 0 done, 1 failed (the message says why), 64 the command line or the configuration cannot work, 69 the engine cannot be reached, 70 deskhand cannot work on this machine, 130 and 143 cut off by a second signal."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -30,8 +30,7 @@ const LOOK_FOR_ENGINE: Duration = Duration::from_millis(500);
 /// any more and running ones may finish; a second signal cuts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Secrets come from the environment: {{secrets.TOKEN}} in a task is SECRET_TOKEN here. Where each may be sent is a rule in
-deskhand.toml.
+Secrets come from the environment: {{secrets.TOKEN}} in a task is SECRET_TOKEN here. Where each may be sent is a rule in deskhand.toml.
 
 Examples:
   deskhand run                                          the engine at localhost:26500
@@ -65,7 +64,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     if let Some(listen) = config.admin
         && let Err(error) = admin::start(listen, readiness.clone()).await
     {
-        return not_started("the port for operations", &error);
+        return not_started("the port for operations", listen, &error);
     }
     for used in &config.used {
         tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");

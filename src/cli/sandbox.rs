@@ -12,6 +12,10 @@ use crate::sandbox::engine::{Engine, Settings};
 ///
 /// The first line on stdout is the address that was taken. Runs until SIGTERM or Ctrl-C; nothing is kept.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  deskhand sandbox                             where Camunda's clients look for an engine
+  deskhand sandbox --listen 127.0.0.1:0        any free port; read it from the first line")]
 pub(super) struct Args {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:26500", value_name = "ADDRESS")]
@@ -21,7 +25,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> ExitCode {
     let engine = match Engine::start(args.listen, Settings::default()).await {
         Ok(engine) => engine,
-        Err(error) => return not_started("the sandbox engine", &error),
+        Err(error) => return not_started("the sandbox engine", args.listen, &error),
     };
     line(format_args!("{}", engine.address()));
     signals::asked_to_stop().await;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
 use super::output::complain;
-use super::{FAILURE, USAGE};
+use super::{UNAVAILABLE, USAGE};
 use crate::config::settings::SETTINGS;
 use crate::config::{Config, Flags, Process};
 
@@ -78,7 +78,9 @@ impl FromArgMatches for Settings {
 }
 
 /// Says why a server could not be started, and gives the exit code.
-pub(super) fn not_started(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
-    complain(format_args!("{what} could not be started: {error}"));
-    ExitCode::from(FAILURE)
+pub(super) fn not_started(what: &str, listen: std::net::SocketAddr, error: &dyn std::fmt::Display) -> ExitCode {
+    complain(format_args!(
+        "{what} could not be started at {listen}: {error}; choose another address"
+    ));
+    ExitCode::from(UNAVAILABLE)
 }

@@ -16,8 +16,7 @@ use crate::sandbox::power_automate::{Scenario, Simulator, World};
 /// until SIGTERM or Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Its application: client id 5a1b0000-0000-4000-8000-0000000000a1, secret demo-client-secret. It is driven under /__sim:
-faults, clock, journal of requests, sessions.
+Its application: client id 5a1b0000-0000-4000-8000-0000000000a1, secret demo-client-secret. It is driven under /__sim: faults, clock, journal of requests, sessions.
 
 Examples:
   deskhand simulate --listen 127.0.0.1:8081
@@ -42,7 +41,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     };
     let simulator = match Simulator::start(args.listen, world).await {
         Ok(simulator) => simulator,
-        Err(error) => return not_started("the simulator", &error),
+        Err(error) => return not_started("the simulator", args.listen, &error),
     };
     line(format_args!("{}", simulator.address()));
     line(format_args!("organizationUri {}", simulator.organization()));

@@ -24,11 +24,22 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Connections that trust the system's certificate authorities.
+    ///
+    /// A machine without any (a bare container) can still call http: there, only https fails.
     pub(super) fn new() -> Result<Self, Error> {
+        let plain = finish(base()).or_else(|error| {
+            tracing::warn!(%error, "https will not work: install the system's certificate authorities (ca-certificates)");
+            Self::trusting_nobody()
+        })?;
         Ok(Self {
-            plain: build(None)?,
+            plain,
             own: Arc::default(),
         })
+    }
+
+    fn trusting_nobody() -> Result<reqwest::Client, Error> {
+        finish(base().tls_certs_only([]))
     }
 
     /// The client whose connections carry this identity.
@@ -49,7 +60,7 @@ impl Pool {
             }
         }
         // Built without the lock: it parses certificates. A twin built meanwhile costs a few connections, no more.
-        let client = build(Some(tls))?;
+        let client = finish(with_identity(base(), tls)?)?;
         let mut own = lock();
         if own.len() >= KEPT {
             own.remove(0);
@@ -59,8 +70,8 @@ impl Pool {
     }
 }
 
-fn build(tls: Option<&ClientTls>) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder()
+fn base() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .user_agent(concat!("deskhand/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -69,13 +80,13 @@ fn build(tls: Option<&ClientTls>) -> Result<reqwest::Client, Error> {
         .http1_title_case_headers()
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(64)
-        .connector_layer(Watched);
-    if let Some(tls) = tls {
-        builder = with_identity(builder, tls)?;
-    }
+        .connector_layer(Watched)
+}
+
+fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
     builder
         .build()
-        .map_err(|error| Error::Invalid(format!("TLS cannot be set up: {}", super::error::root_text(&error))))
+        .map_err(|error| Error::Invalid(format!("TLS cannot be set up: {}.", super::error::root_text(&error))))
 }
 
 fn with_identity(mut builder: reqwest::ClientBuilder, tls: &ClientTls) -> Result<reqwest::ClientBuilder, Error> {
@@ -109,4 +120,26 @@ fn with_identity(mut builder: reqwest::ClientBuilder, tls: &ClientTls) -> Result
         builder = builder.tls_certs_only(authorities);
     }
     Ok(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_without_certificate_authorities_can_still_call_http() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        let client = Pool::trusting_nobody().unwrap();
+        assert_eq!(client.get(url).send().await.unwrap().status(), 204);
+        serving.await.unwrap();
+    }
 }

@@ -111,6 +111,23 @@ impl Policy {
         })
     }
 
+    /// The policy of one rule for each pair of a name (`*` stands for any characters) and a host. A host that is none
+    /// allows nothing.
+    pub fn allowing<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let rules = pairs.into_iter().map(|(name, host)| match Rule::new(name, [host]) {
+            Ok(rule) => rule,
+            Err(error) => {
+                tracing::warn!(name, %error, "a rule without a host allows nothing");
+                Rule {
+                    name: shell_pattern(name),
+                    hosts: Vec::new(),
+                    connectors: Vec::new(),
+                }
+            }
+        });
+        Self::of_rules(rules.collect())
+    }
+
     /// What this policy says to one connector: rules for others are left out.
     #[must_use]
     pub fn for_connector(&self, job_type: &str) -> Self {
@@ -298,6 +315,14 @@ mod tests {
             "https://api.example.com/",
             Destination::Api
         ));
+    }
+
+    #[test]
+    fn a_pair_of_name_and_host_makes_a_rule_and_a_bad_host_allows_nothing() {
+        let policy = Policy::allowing([("PA_*", "127.0.0.1:*"), ("B", "https://api.example.com")]);
+        assert!(may(&policy, "PA_X", "http://127.0.0.1:9/", Destination::Api));
+        assert!(!may(&policy, "B", "https://api.example.com/", Destination::Api));
+        assert!(!may(&policy, "B", TOKEN, Destination::TokenEndpoint));
     }
 
     #[test]

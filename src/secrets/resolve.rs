@@ -62,6 +62,20 @@ impl Secrets {
         Self::new(Vec::new(), true)
     }
 
+    /// Knows these secrets by name: for demo, tests and benches, where the values are no secrets of anybody's.
+    pub fn fixed<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let values: HashMap<String, String> = secrets
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let settings = environment::Settings {
+            prefix: String::new(),
+            ..environment::Settings::default()
+        };
+        let lookup = move |name: &str| values.get(name).cloned();
+        Self::new(vec![Box::new(Environment::new(settings, lookup))], true)
+    }
+
     /// The configured providers; environment variables are read through `lookup`.
     pub fn from_settings(settings: &Settings, lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         let mut providers: Vec<Box<dyn Provider>> = Vec::new();

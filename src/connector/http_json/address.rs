@@ -200,6 +200,8 @@ mod tests {
             ("/test?f=g%2Ch&p=%2F%3A+z&p=2", "/test?f=g,h&p=/:%20z&p=2"),
             ("/test?a=%26%3D%2B", "/test?a=%26%3D%2B"),
             ("/test?a=b=c", "/test?a=b%3Dc"),
+            ("/test?$filter=name eq 'x'", "/test?$filter=name%20eq%20%27x%27"),
+            ("/it's(1)", "/it's(1)"),
             ("/test?a=&b", "/test?a=&b"),
             ("/test?", "/test"),
             ("/test?a=são", "/test?a=s%C3%A3o"),

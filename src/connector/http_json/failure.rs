@@ -19,9 +19,10 @@ impl From<http::Error> for Failure {
     }
 }
 
-impl From<Failure> for JobError {
-    fn from(failure: Failure) -> Self {
-        match failure {
+impl Failure {
+    /// What it means for the job.
+    pub(super) fn into_job_error(self) -> JobError {
+        match self {
             Failure::Http(error) => of_http(&error),
             Failure::Refused(error) => error,
         }
@@ -44,7 +45,7 @@ fn of_http(error: &http::Error) -> JobError {
         http::Error::TooLarge { .. } => {
             JobError::connector("RESPONSE_TOO_LARGE", error.to_string()).with_remedy(Remedy::Incident)
         }
-        _ => JobError::connector("500", error.to_string()),
+        http::Error::Protocol(_) => JobError::connector("500", error.to_string()),
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) fn of_token(error: &TokenError, grant: &Grant) -> JobError {
             JobError::connector(code, error.to_string()).with_variables(response::variables_of(answer))
         }
         TokenFault::NoToken { .. } => JobError::connector("OAUTH_TOKEN_ERROR", error.to_string()),
-        _ => JobError::internal(error.to_string()),
+        TokenFault::Died => JobError::internal(error.to_string()),
     };
     match error.retry_after() {
         Some(wait) => job_error.with_remedy(Remedy::RetryAfter(wait)),

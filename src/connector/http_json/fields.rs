@@ -14,6 +14,23 @@ use crate::secrets::Bound;
 
 /// Longer texts are described in messages, not shown.
 const SHOWN: usize = 60;
+/// Fields whose text may be shown. All others may hold a credential that was typed into the diagram as it is.
+const SHOWABLE: [&str; 14] = [
+    "url",
+    "method",
+    "skipEncoding",
+    "connectionTimeoutInSeconds",
+    "readTimeoutInSeconds",
+    "storeResponse",
+    "ignoreNullValues",
+    "followRedirects",
+    "type",
+    "apiKeyLocation",
+    "clientAuthentication",
+    "documentReturnFormat",
+    "choice",
+    "encoding",
+];
 
 /// Collects what is wrong with an input.
 pub(super) struct Faults<'a> {
@@ -33,15 +50,20 @@ impl<'a> Faults<'a> {
         self.found.borrow_mut().push(fault);
     }
 
-    /// What stands in a field, for a message: a short text itself if no secret is in it, else only its kind.
+    /// What stands in a field, for a message: a short text itself if it is no credential, else only its kind.
     pub(super) fn describe(&self, path: &str, value: &Value) -> String {
         match value {
             Value::String(text) if text.trim().is_empty() => "empty".into(),
-            Value::String(text) if text.len() <= SHOWN && self.bound.names_at(&[path]).is_empty() => {
-                format!("{text:?}")
-            }
+            Value::String(text) if self.may_show(path, text) => format!("{text:?}"),
             other => describe(other).into(),
         }
+    }
+
+    fn may_show(&self, path: &str, text: &str) -> bool {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        // A URL can hold a password before its host, or a key in its query.
+        let credential_free = name != "url" || !text.contains(['@', '?']);
+        text.len() <= SHOWN && SHOWABLE.contains(&name) && credential_free && self.bound.names_at(&[path]).is_empty()
     }
 
     /// The value, if nothing was wrong.
@@ -246,30 +268,33 @@ mod tests {
     #[test]
     fn every_fault_names_its_field_and_what_was_found_but_no_secret() {
         let mut bound = bound(json!({
-            "a": "0xFF", "b": -1, "c": 0.5, "d": "hunter2", "e": {"x": {}}, "f": "maybe", "g": 1
+            "method": "0xFF", "b": -1, "c": 0.5, "choice": "hunter2", "token": "hunter2",
+            "url": "http://me:hunter2@h/", "e": {"x": {}}, "followRedirects": "maybe", "g": 1
         }));
         bound.used.push(Used {
             name: "WORD".into(),
-            path: "d".into(),
+            path: "choice".into(),
             value: "hunter2".into(),
         });
         let faults = Faults::new(&bound);
         let fields = Fields::root(&bound.variables, &faults);
-        for name in ["a", "b", "c", "d"] {
+        for name in ["method", "b", "c", "choice", "token", "url"] {
             assert_eq!(fields.seconds(name), None);
         }
         fields.texts("e", "an object");
-        fields.flag("f");
+        fields.flag("followRedirects");
         assert!(fields.object("g", "an object").is_none());
         assert!(fields.required("h", "a text").is_none());
         let message = faults.finish::<()>(None).unwrap_err().message;
         for says in [
-            "`a` is \"0xFF\". Write a whole number",
+            "`method` is \"0xFF\". Write a whole number",
             "`b` is a number",
             "`c` is a number",
-            "`d` is a string",
+            "`choice` is a string",
+            "`token` is a string",
+            "`url` is a string",
             "`e.x` is an object. Write a text",
-            "`f` is \"maybe\". Write true or false",
+            "`followRedirects` is \"maybe\". Write true or false",
             "`g` is a number. Write an object",
             "`h` is missing. Write a text",
         ] {

@@ -37,6 +37,8 @@ pub(super) const VARIABLES: &[&str] = &[
 
 const METHODS: &str = "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`";
 const AN_URL: &str = "the address to call; it begins with `http://` or `https://`";
+
+/// Seconds.
 const DEFAULT_TIMEOUT: u32 = 20;
 
 /// A task's input, ready to be sent.

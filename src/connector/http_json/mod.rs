@@ -102,7 +102,11 @@ impl HttpJson {
         };
         call.progress.report(call.job, sent);
         let may_call = |url: &Url| self.may_call(call, url).map_err(Failure::Refused);
-        let answer = self.client.send_where(request, may_call).await?;
+        let answer = self
+            .client
+            .send_where(request, may_call)
+            .await
+            .map_err(Failure::into_job_error)?;
         let status = answer.status;
         call.progress.report(call.job, Step::AnswerReceived { status });
         Ok(answer)
@@ -112,18 +116,28 @@ impl HttpJson {
     /// repeated once with a fresh one; a fresh token that is refused will not be liked better a moment later.
     async fn send_with_token(&self, call: &Call<'_>, request: Request, oauth: &OAuth) -> Result<Answer, JobError> {
         let fetched = self.token(call, oauth).await?;
-        let answer = self.send(call, with_bearer(request.clone(), &fetched)?).await?;
-        if answer.status != 401 {
-            return Ok(answer);
+        let again = fetched.from_cache.then(|| request.clone());
+        let answer = self.send_bearing(call, request, &fetched, oauth).await?;
+        match again {
+            Some(request) if answer.status == 401 => {
+                let fresh = self.token(call, oauth).await?;
+                self.send_bearing(call, request, &fresh, oauth).await
+            }
+            _ => Ok(answer),
         }
-        self.tokens.refused(&oauth.request, &fetched.token);
-        if !fetched.from_cache {
-            return Ok(answer);
-        }
-        let fresh = self.token(call, oauth).await?;
-        let answer = self.send(call, with_bearer(request, &fresh)?).await?;
+    }
+
+    /// Sends the request with this token, and forgets a token that is refused.
+    async fn send_bearing(
+        &self,
+        call: &Call<'_>,
+        request: Request,
+        fetched: &Fetched,
+        oauth: &OAuth,
+    ) -> Result<Answer, JobError> {
+        let answer = self.send(call, with_bearer(request, fetched)?).await?;
         if answer.status == 401 {
-            self.tokens.refused(&oauth.request, &fresh.token);
+            self.tokens.refused(&oauth.request, &fetched.token);
         }
         Ok(answer)
     }

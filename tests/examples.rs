@@ -1,0 +1,52 @@
+//! The example processes on the sandbox engine: the same that `engine_worker` proves on a real one.
+
+mod support;
+
+use deskhand::sandbox::engine::{Engine, Settings};
+use deskhand::sandbox::power_automate::Scenario;
+use support::stage::{BOOK_INVOICE, CLASSIC, Stage};
+
+async fn sandbox() -> (Engine, String) {
+    let engine = Engine::start(([127, 0, 0, 1], 0).into(), Settings::default())
+        .await
+        .unwrap();
+    let url = format!("http://{}", engine.address());
+    (engine, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_task_starts_a_run_waits_and_maps_its_outputs() {
+    let (_engine, url) = sandbox().await;
+    let stage = Stage::new(&url, Scenario::Success).await;
+    let variables = stage.run("book-invoice", BOOK_INVOICE).await;
+    assert_eq!(variables["bookingNumber"], "B-2026-0815");
+    assert_eq!(variables["flowSessionId"], stage.simulator.sessions()[0].id.to_string());
+    assert!(
+        variables.get("deskhandRun").is_none(),
+        "the journal stays at its task: {variables}"
+    );
+    assert_eq!(stage.simulator.runs_started(), 1);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_run_is_a_bpmn_error_that_the_process_catches() {
+    let (_engine, url) = sandbox().await;
+    let stage = Stage::new(&url, Scenario::Fails).await;
+    let variables = stage.run("book-invoice", BOOK_INVOICE).await;
+    assert_eq!(variables["failure"]["errorCode"], "InvoiceAlreadyBooked", "{variables}");
+    assert!(variables.get("bookingNumber").is_none());
+    assert_eq!(stage.simulator.runs_started(), 1);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_classic_way_runs_unchanged() {
+    let (_engine, url) = sandbox().await;
+    let stage = Stage::new(&url, Scenario::Classic).await;
+    let variables = stage.run("classic", CLASSIC).await;
+    assert_eq!(variables["bookingNumber"], "B-2026-0815");
+    assert_eq!(variables["flowOutputs"]["InvoiceId"], "4711");
+    assert_eq!(stage.simulator.runs_started(), 1);
+    stage.end().await;
+}

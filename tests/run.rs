@@ -1,0 +1,271 @@
+//! `deskhand run` as a process: what it says, when it ends, and with which code.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use deskhand::engine::gateway::ActivatedJob;
+use serde_json::json;
+use support::gateway::{Command as Said, FakeGateway, PATIENCE};
+
+struct Deskhand {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+}
+
+impl Deskhand {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_deskhand"))
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().copied())
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        Self { child, errors }
+    }
+
+    /// Reads its log until a line holds this text.
+    fn until(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.errors.read_line(&mut line).unwrap() > 0,
+                "`{text}` was not said, but:\n{seen}"
+            );
+            seen.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    fn ended(mut self) -> (ExitStatus, String) {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let mut rest = String::new();
+                self.errors.read_to_string(&mut rest).unwrap();
+                return (status, rest);
+            }
+            assert!(Instant::now() < give_up, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Deskhand {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A job of the REST connector that calls `url`.
+fn rest_job(key: i64, url: &str) -> ActivatedJob {
+    ActivatedJob {
+        key,
+        r#type: "io.camunda:http-json:1".into(),
+        retries: 3,
+        custom_headers: json!({ "resultExpression": "={status: response.status}" }).to_string(),
+        variables: json!({
+            "url": url,
+            "method": "GET",
+            "authentication": { "type": "bearer", "token": "{{secrets.API_TOKEN}}" },
+        })
+        .to_string(),
+        ..ActivatedJob::default()
+    }
+}
+
+/// An HTTP server that answers every request after a while.
+async fn slow_target(pause: Duration) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || async move {
+        tokio::time::sleep(pause).await;
+        "ok"
+    };
+    let routes = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_64_and_names_every_fault() {
+    let (status, said) = Deskhand::start(
+        &["run", "--max-jobs", "none", "--log-format", "xml"],
+        &[("ZEEBE_ADDRESS", "ftp://x")],
+    )
+    .ended();
+    assert_eq!(status.code(), Some(64));
+    for expected in ["--max-jobs", "--log-format", "ZEEBE_ADDRESS"] {
+        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+    }
+    let (status, said) = Deskhand::start(&["rum"], &[]).ended();
+    assert_eq!(status.code(), Some(64));
+    assert!(said.contains("run"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_running_jobs_finish_and_ends_with_0() {
+    let gateway = FakeGateway::start().await;
+    let target = slow_target(Duration::from_millis(500)).await;
+    let rules = TestRules::new(&target.to_string());
+    let url = gateway.url();
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+    ];
+    let mut deskhand = Deskhand::start(&["run", "--config", rules.path(), "--log", "debug"], &environment);
+    gateway.push(rest_job(1, &format!("http://{target}/slow"))).await;
+    let mut log = deskhand.until("job received");
+    deskhand.signal("TERM");
+    assert_eq!(
+        gateway.outcome().await,
+        Said::Complete {
+            key: 1,
+            variables: json!({ "status": 200 })
+        }
+    );
+    let (status, rest) = deskhand.ended();
+    log.push_str(&rest);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("nothing was left behind"), "{log}");
+    assert!(!log.contains("very-s3cret-token"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_cuts() {
+    let gateway = FakeGateway::start().await;
+    let target = slow_target(Duration::from_secs(30)).await;
+    let rules = TestRules::new(&target.to_string());
+    let url = gateway.url();
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+    ];
+    let mut deskhand = Deskhand::start(&["run", "--config", rules.path()], &environment);
+    gateway.push(rest_job(1, &format!("http://{target}/slow"))).await;
+    deskhand.until("job received");
+    deskhand.signal("TERM");
+    deskhand.until("asked to stop");
+    deskhand.signal("TERM");
+    assert_eq!(deskhand.ended().0.code(), Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_not_sent_where_no_rule_lets_it_go() {
+    let gateway = FakeGateway::start().await;
+    let target = slow_target(Duration::ZERO).await;
+    let rules = TestRules::new("api.example.com");
+    let url = gateway.url();
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+    ];
+    let _deskhand = Deskhand::start(&["run", "--config", rules.path()], &environment);
+    gateway.push(rest_job(1, &format!("http://{target}/"))).await;
+    match gateway.outcome().await {
+        Said::Fail {
+            key: 1,
+            retries: 0,
+            message,
+            ..
+        } => {
+            for expected in ["API_TOKEN", &target.to_string(), "rule"] {
+                assert!(message.contains(expected), "{message}");
+            }
+            assert!(!message.contains("very-s3cret-token"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_ready_once_the_engine_was_seen_and_the_healthcheck_says_so() {
+    let gateway = FakeGateway::start().await;
+    let address = gateway.address;
+    gateway.die();
+    let admin = free_address().await;
+    let url = format!("http://{address}");
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("DESKHAND_ADMIN_LISTEN", admin.as_str()),
+    ];
+    let mut deskhand = Deskhand::start(&["run"], &environment);
+    deskhand.until("waiting for the engine");
+    let (status, said) = Deskhand::start(&["healthcheck"], &environment).ended();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("not ready"), "{said}");
+    let gateway = FakeGateway::start_at(address).await;
+    deskhand.until("the engine is there");
+    assert_eq!(
+        Deskhand::start(&["healthcheck"], &environment).ended().0.code(),
+        Some(0)
+    );
+    gateway.die();
+    assert_eq!(
+        Deskhand::start(&["healthcheck"], &environment).ended().0.code(),
+        Some(0),
+        "an outage is no reason to restart"
+    );
+    deskhand.signal("INT");
+    assert_eq!(deskhand.ended().0.code(), Some(0));
+}
+
+async fn free_address() -> String {
+    tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
+}
+
+/// A configuration file with one rule, gone with the test.
+struct TestRules(std::path::PathBuf);
+
+impl TestRules {
+    fn new(host: &str) -> Self {
+        let name = format!(
+            "deskhand-run-{}-{}.toml",
+            std::process::id(),
+            host.replace(['.', ':', '*'], "-")
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(
+            &path,
+            format!("[[secrets.rule]]\nname = \"API_*\"\nhosts = [\"{host}\"]\n"),
+        )
+        .unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TestRules {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
