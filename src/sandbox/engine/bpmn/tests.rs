@@ -13,11 +13,14 @@ fn file(content: &str, definitions: &str) -> String {
     )
 }
 
-/// The faults of a process with this content, one a line; the content begins in line 3.
-fn faults(content: &str) -> String {
+/// The faults of a process with this content, which begins in line 3 of the file.
+fn all_faults(content: &str) -> Vec<String> {
     let faults = read(&file(content, "")).expect_err("the file should have been refused");
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    lines.join("\n")
+    faults.iter().map(ToString::to_string).collect()
+}
+
+fn faults(content: &str) -> String {
+    all_faults(content).join("\n")
 }
 
 #[test]
@@ -32,14 +35,14 @@ fn an_unknown_element_is_named_with_its_place_and_what_is_supported() {
 
 #[test]
 fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
-    let faults = faults(
+    let lines = all_faults(
         r#"<bpmn:startEvent id="start"/>
 <bpmn:serviceTask id="work"/>
 <bpmn:serviceTask id="sum"><bpmn:extensionElements><zeebe:taskDefinition type="=1 +"/></bpmn:extensionElements></bpmn:serviceTask>
 <bpmn:intermediateCatchEvent id="wait"><bpmn:timerEventDefinition><bpmn:timeDuration>5 minutes</bpmn:timeDuration></bpmn:timerEventDefinition></bpmn:intermediateCatchEvent>
 <bpmn:boundaryEvent id="caught" attachedToRef="work"><bpmn:errorEventDefinition errorRef="nobody"/></bpmn:boundaryEvent>"#,
     );
-    let lines: Vec<&str> = faults.lines().collect();
+    let faults = lines.join("\n");
     assert_eq!(lines.len(), 4, "{faults}");
     assert!(
         lines[0].starts_with("line 4:1: `serviceTask` (id \"work\") needs <zeebe:taskDefinition"),
