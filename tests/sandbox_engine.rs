@@ -161,7 +161,7 @@ async fn a_watcher_sees_an_incident_with_its_message_and_its_end() {
         (incident.kind, incident.message.as_str()),
         (IncidentKind::JobNoRetries, "the robot is asleep")
     );
-    assert_eq!(engine.incidents().await.unwrap(), [incident.clone()]);
+    assert_eq!(engine.incidents().await.unwrap(), std::slice::from_ref(&incident));
 
     let retries = UpdateJobRetriesRequest {
         job_key: job.key,
