@@ -72,7 +72,7 @@ pub async fn no_response_headers_are_sent_before_the_first_pushed_job(subject: S
         ..Default::default()
     };
     let mut open = tokio::spawn(async move { gateway.stream_activated_jobs(request).await });
-    let early = tokio::time::timeout(A_WHILE, &mut open).await;
+    let early = tokio::time::timeout(subject.a_while(), &mut open).await;
     assert!(early.is_err(), "the response began without a job");
     subject.start(&process, json!({})).await;
     let response = tokio::time::timeout(PATIENCE, open)
@@ -90,7 +90,7 @@ pub async fn no_response_headers_are_sent_while_a_poll_is_parked(subject: Subjec
         ..poll_request(&job_type, 60_000)
     };
     let mut open = tokio::spawn(async move { gateway.activate_jobs(request).await });
-    let early = tokio::time::timeout(A_WHILE, &mut open).await;
+    let early = tokio::time::timeout(subject.a_while(), &mut open).await;
     assert!(early.is_err(), "the response began without a job");
     subject.start(&process, json!({})).await;
     let response = tokio::time::timeout(PATIENCE, open)
@@ -104,7 +104,7 @@ pub async fn a_job_that_waited_before_the_stream_opened_is_left_to_polls(subject
     let (process, job_type) = one_task(&subject).await;
     let instance = subject.start(&process, json!({})).await;
     let mut pushed = subject.stream(&job_type);
-    let early = pushed.within(A_WHILE).await;
+    let early = pushed.within(subject.a_while()).await;
     assert!(early.is_none(), "a job that nobody had taken was pushed");
     assert_eq!(subject.job(&job_type).await.process_instance_key, instance);
 }

@@ -30,7 +30,7 @@ pub async fn a_lapsed_job_is_pushed_again_by_old_engines_only_and_polled_from_al
     let mut pushed = open_stream(&subject, &process, &job_type, 300).await;
     subject.start(&process, json!({})).await;
     let first = pushed.next().await;
-    let again = pushed.within(Duration::from_millis(3_000)).await;
+    let again = pushed.within(subject.a_lapse()).await;
     if subject.pushes_lapsed_jobs() {
         let again = again.expect("a lapsed job should be pushed again");
         assert_eq!((again.key, again.retries), (first.key, first.retries));
@@ -100,7 +100,7 @@ pub async fn a_longer_timeout_keeps_the_job_and_a_shorter_one_frees_it(subject: 
     subject.start(&process, json!({})).await;
     let job = subject.job_for(&job_type, 400).await;
     subject.update_timeout(&job, 60_000).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    tokio::time::sleep(subject.a_lapse()).await;
     assert!(
         subject.poll(&job_type, 1_000, 1).await.is_empty(),
         "the job lapsed although it was extended"
@@ -183,7 +183,7 @@ pub async fn an_unknown_job_is_not_found(subject: Subject) {
     );
     refused(subject.throw(&nobody, "X", json!({})).await, Code::NotFound, &command);
     let command = "Command 'UPDATE_TIMEOUT' rejected with code 'NOT_FOUND':";
-    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, &command);
+    refused(subject.update_timeout(&nobody, 1_000).await, Code::NotFound, command);
     let command = format!(
         "Command 'UPDATE_RETRIES' rejected with code 'NOT_FOUND': Expected to update job with key '{NO_KEY}', but no such job was found"
     );

@@ -28,7 +28,7 @@ pub async fn a_job_without_retries_waits_for_its_incident_to_be_resolved(subject
         "it is not active",
     );
     subject.update_retries(&job, 1).await.unwrap();
-    let early = pushed.within(A_WHILE).await;
+    let early = pushed.within(subject.a_while()).await;
     assert!(early.is_none(), "new retries alone freed the job");
     subject.resolve_incident(before).await;
     let again = pushed

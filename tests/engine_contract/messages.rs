@@ -42,7 +42,7 @@ pub async fn a_message_waits_for_its_instance_while_it_lives(subject: Subject) {
     assert_eq!(ended(run).await, json!({"orderId": "7", "early": true}));
     // Each process is reached once.
     let mut second = subject.run(&process, json!({"orderId": "7"}));
-    let ended = tokio::time::timeout(A_WHILE, &mut second).await;
+    let ended = tokio::time::timeout(subject.a_while(), &mut second).await;
     assert!(ended.is_err(), "one message reached a process twice");
     second.abort();
 }
@@ -51,7 +51,7 @@ pub async fn a_message_without_time_to_live_is_gone(subject: Subject) {
     let (process, name) = waiting(&subject).await;
     subject.publish(&name, "7", 0, "", json!({})).await.unwrap();
     let mut run = subject.run(&process, json!({"orderId": "7"}));
-    let ended = tokio::time::timeout(A_WHILE, &mut run).await;
+    let ended = tokio::time::timeout(subject.a_while(), &mut run).await;
     assert!(ended.is_err(), "a message was kept although it may not live");
     run.abort();
 }

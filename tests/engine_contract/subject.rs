@@ -18,9 +18,6 @@ pub const NO_KEY: i64 = (1 << 51) + (1 << 50);
 /// Longer than any engine needs for anything that these tests wait for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longer than a job's way to a worker takes; for what must *not* happen.
-pub const A_WHILE: Duration = Duration::from_millis(1500);
-
 /// An engine's key of an incident can only be found by trying, so tests with incidents run one at a time.
 static INCIDENTS: Mutex<()> = Mutex::const_new(());
 
@@ -33,7 +30,7 @@ pub struct Subject {
     /// Major and minor version.
     pub release: (u32, u32),
     pub address: String,
-    _sandbox: Option<Engine>,
+    sandbox: Option<Engine>,
     neighbour: Option<RwLockReadGuard<'static, ()>>,
 }
 
@@ -41,7 +38,12 @@ impl Subject {
     /// A sandbox engine of its own.
     pub async fn sandbox() -> Self {
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let engine = Engine::start(loopback, Settings::default()).await.unwrap();
+        // It looks for lapsed jobs ten times as often as it would, so that nobody waits for seconds.
+        let settings = Settings {
+            timeout_check: Duration::from_millis(100),
+            ..Settings::default()
+        };
+        let engine = Engine::start(loopback, settings).await.unwrap();
         let address = format!("http://{}", engine.address());
         Self::connect(address, Some(engine)).await
     }
@@ -73,13 +75,23 @@ impl Subject {
             gateway,
             release,
             address,
-            _sandbox: sandbox,
+            sandbox,
             neighbour: None,
         }
     }
 
     pub fn gateway(&self) -> GatewayClient<Channel> {
         self.gateway.clone()
+    }
+
+    /// Longer than a job's way to a worker takes; for what must *not* happen.
+    pub fn a_while(&self) -> Duration {
+        Duration::from_millis(if self.sandbox.is_some() { 200 } else { 1_500 })
+    }
+
+    /// Longer than a job of 300 ms takes to lapse and to be pushed again.
+    pub fn a_lapse(&self) -> Duration {
+        Duration::from_millis(if self.sandbox.is_some() { 700 } else { 3_000 })
     }
 
     /// From 8.8 on a job whose time is over is not pushed again.

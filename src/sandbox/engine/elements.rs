@@ -79,6 +79,11 @@ impl Elements {
         self.0.get(&key)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut ElementInstance> {
         self.0.get_mut(&key)
     }

@@ -242,3 +242,107 @@ fn kind(value: &Value) -> &'static str {
         Value::Object(_) => "OBJECT",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// 2026-01-31T12:00:00Z
+    const NOW: Millis = 1_769_860_800_000;
+
+    fn seeing(variables: &Map<String, Value>) -> Layers<'_> {
+        Layers::new(vec![variables], NOW)
+    }
+
+    fn expression(text: &str) -> Expression {
+        Expression::parse(text).unwrap()
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_text_without_an_equals_sign_stands_for_itself() {
+        let none = Map::new();
+        for text in ["1", "true", "{\"a\": 1}", " padded ", ""] {
+            assert_eq!(expression(text).evaluate(&seeing(&none)).unwrap(), json!(text));
+        }
+    }
+
+    #[test]
+    fn durations_may_be_texts_or_values_and_count_calendar_months() {
+        let variables = object(json!({"wait": "PT2S"}));
+        let after = |text: &str| expression(text).after(&seeing(&variables)).map(|end| end - NOW);
+        assert_eq!(after("PT1.5S"), Ok(1_500));
+        assert_eq!(after("=wait"), Ok(2_000));
+        assert_eq!(after("=duration(\"PT3S\")"), Ok(3_000));
+        assert_eq!(
+            after("P1M"),
+            Ok(28 * 86_400_000),
+            "from the last of January to the last of February"
+        );
+        assert!(
+            after("=1 + 1")
+                .unwrap_err()
+                .contains("to be 'STRING', but was 'NUMBER'")
+        );
+        assert!(after("soon").unwrap_err().contains("Invalid duration format 'soon'"));
+    }
+
+    #[test]
+    fn points_in_time_need_an_offset() {
+        let none = Map::new();
+        let at = |text: &str| expression(text).point_in_time(&seeing(&none)).map(|at| at - NOW);
+        assert_eq!(at("2026-01-31T12:00:01Z"), Ok(1_000));
+        assert_eq!(at("2026-01-31T13:00:02+01:00"), Ok(2_000));
+        assert_eq!(at("=date and time(\"2026-01-31T12:00:03Z\")"), Ok(3_000));
+        assert_eq!(
+            at("=now() + duration(\"PT4S\")"),
+            Ok(4_000),
+            "FEEL sees the engine's clock"
+        );
+        assert!(
+            at("2026-01-31T12:00:00")
+                .unwrap_err()
+                .contains("Invalid date-time format")
+        );
+    }
+
+    #[test]
+    fn retries_are_whole_numbers_or_their_digits() {
+        let variables = object(json!({"n": 4}));
+        let number = |text: &str| expression(text).integer(&seeing(&variables));
+        assert_eq!(number("3"), Ok(3));
+        assert_eq!(number("=n + 1"), Ok(5));
+        assert!(number("many").unwrap_err().contains("to be 'NUMBER', but was 'STRING'"));
+        assert!(
+            number("=\"3\"")
+                .unwrap_err()
+                .contains("to be 'NUMBER', but was 'STRING'")
+        );
+        assert!(number("=1.5").unwrap_err().contains("to be 'NUMBER'"));
+    }
+
+    #[test]
+    fn an_inner_variable_hides_an_outer_one() {
+        let (outer, inner) = (object(json!({"a": 1, "b": 2})), object(json!({"a": null})));
+        let layers = Layers::new(vec![&outer, &inner], NOW);
+        assert_eq!(expression("=[a, b]").evaluate(&layers), Ok(json!([null, 2])));
+        let mut seen: Vec<_> = layers
+            .iter(&[])
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        seen.sort_by_key(|(name, _)| *name);
+        assert_eq!(seen, [("a", json!(null)), ("b", json!(2))]);
+    }
+
+    #[test]
+    fn the_connector_functions_belong_to_the_worker_not_to_the_process() {
+        let none = Map::new();
+        let value = expression("=bpmnError(\"E\", \"m\")").evaluate(&seeing(&none));
+        assert_ne!(value.unwrap_or_default()["errorCode"], json!("E"));
+    }
+}

@@ -1,24 +1,22 @@
 //! The gateway protocol over the state machine: requests are checked as Zeebe's gateway checks them and become
 //! commands; what the machine answers becomes responses and statuses.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::Stream;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tonic::codegen::BoxStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::definitions::{Definition, Selector};
+use super::clients::{Departure, PushedJobs};
 use super::delivery::{Activation, DEFAULT_TENANT};
 use super::driver::{Handle, Stopped};
-use super::job_stream::{StreamReceiver, job_stream};
+use super::job_stream::job_stream;
 use super::jobs::{Failure, ThrownError};
-use super::machine::{Key, Machine};
+use super::machine::Machine;
 use super::messages::Publication;
 use super::rejection::{Rejection, RejectionKind};
+use super::requests::{check_tenants, parse_document, process_metadata, selector};
 use super::settings::Settings;
 use crate::engine::gateway as protocol;
 
@@ -84,110 +82,6 @@ impl Gateway {
     }
 }
 
-fn parse_document(text: &str) -> Result<Map<String, Value>, Status> {
-    if text.trim().is_empty() {
-        return Ok(Map::new());
-    }
-    match serde_json::from_str(text) {
-        Ok(Value::Object(variables)) => Ok(variables),
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(other) => Err(Status::invalid_argument(format!(
-            "Property 'variables' is invalid: Expected document to be a root level object, but was '{}'",
-            match other {
-                Value::Array(_) => "ARRAY",
-                Value::String(_) => "STRING",
-                Value::Number(_) => "INTEGER",
-                _ => "BOOLEAN",
-            }
-        ))),
-        Err(_) => {
-            let shown: String = text.chars().take(100).collect();
-            Err(Status::invalid_argument(format!("Invalid JSON value: {shown}")))
-        }
-    }
-}
-
-fn check_tenants(call: &str, tenants: &[String]) -> Result<(), Status> {
-    match tenants
-        .iter()
-        .find(|tenant| !tenant.is_empty() && *tenant != DEFAULT_TENANT)
-    {
-        None => Ok(()),
-        Some(tenant) => Err(Status::invalid_argument(format!(
-            "Expected to handle gRPC request {call} with tenant identifier '{tenant}', but multi-tenancy is disabled"
-        ))),
-    }
-}
-
-fn selector(request: &protocol::CreateProcessInstanceRequest) -> Result<Selector, Rejection> {
-    if !request.bpmn_process_id.is_empty() {
-        let version = (request.version >= 0).then_some(request.version);
-        return Ok(Selector::Id(request.bpmn_process_id.clone(), version));
-    }
-    if request.process_definition_key >= 0 {
-        return Ok(Selector::Key(request.process_definition_key));
-    }
-    Err(Rejection::invalid_argument(
-        "CREATE",
-        "Expected at least a bpmnProcessId or a key greater than -1, but none given",
-    ))
-}
-
-fn process_metadata(definition: &Definition) -> protocol::ProcessMetadata {
-    protocol::ProcessMetadata {
-        bpmn_process_id: definition.process.id.clone(),
-        version: definition.version,
-        process_definition_key: definition.key,
-        resource_name: definition.resource_name.clone(),
-        tenant_id: DEFAULT_TENANT.to_owned(),
-    }
-}
-
-/// Tells the machine that a client is gone, when it is dropped.
-struct Departure {
-    machine: Handle,
-    job_type: String,
-    key: Option<Key>,
-    close: fn(&mut Machine, &str, Key),
-}
-
-impl Drop for Departure {
-    fn drop(&mut self) {
-        let Some(key) = self.key else { return };
-        let (job_type, close) = (std::mem::take(&mut self.job_type), self.close);
-        // When the queue is full the machine finds out by itself: it looks whether a client is there before it sends.
-        self.machine.tell(move |machine| close(machine, &job_type, key));
-    }
-}
-
-/// Pushed jobs: the one that opened the response, then those that follow.
-pub(super) struct PushedJobs {
-    first: Option<protocol::ActivatedJob>,
-    rest: StreamReceiver,
-    ended: bool,
-    _departure: Departure,
-}
-
-impl Stream for PushedJobs {
-    type Item = Result<protocol::ActivatedJob, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        self.rest.poll_next(context).map(|job| match job {
-            Some(job) => Some(Ok(job)),
-            None => {
-                self.ended = true;
-                Some(Err(Stopped.into()))
-            }
-        })
-    }
-}
-
 #[tonic::async_trait]
 impl protocol::gateway_server::Gateway for Gateway {
     async fn stream_activated_jobs(
@@ -228,12 +122,7 @@ impl protocol::gateway_server::Gateway for Gateway {
         departure.key = Some(key);
         // Zeebe's gateway sends response headers together with the first job, so the response is held back until then.
         let first = jobs.next().await.ok_or(Stopped)?;
-        Ok(Response::new(Box::pin(PushedJobs {
-            first: Some(first),
-            rest: jobs,
-            ended: false,
-            _departure: departure,
-        })))
+        Ok(Response::new(Box::pin(PushedJobs::new(first, jobs, departure))))
     }
 
     async fn activate_jobs(

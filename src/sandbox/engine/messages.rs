@@ -46,6 +46,20 @@ pub(super) struct Messages {
     addresses: HashMap<Key, Address>,
 }
 
+#[cfg(test)]
+impl Messages {
+    pub(super) fn is_empty(&self) -> bool {
+        let Self {
+            by_key,
+            buffered,
+            ids,
+            subscriptions,
+            addresses,
+        } = self;
+        by_key.is_empty() && buffered.is_empty() && ids.is_empty() && subscriptions.is_empty() && addresses.is_empty()
+    }
+}
+
 /// A message to publish.
 #[derive(Clone, Debug, Default)]
 pub struct Publication {

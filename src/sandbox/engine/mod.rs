@@ -3,7 +3,7 @@
 //!
 //! | part | what happens there |
 //! |---|---|
-//! | `gateway` | requests are checked and become commands; answers become responses and statuses |
+//! | `gateway`, `requests`, `clients` | requests are checked and become commands; answers become responses and statuses |
 //! | `driver` | one task owns the state machine, and sleeps until a command comes or something is due |
 //! | `machine` | the state: what a command changes, what follows from it, what is due when |
 //! | `bpmn`, `definitions` | files become processes, processes get versions |
@@ -14,6 +14,7 @@
 
 mod bpmn;
 mod catch;
+mod clients;
 mod definitions;
 mod delivery;
 mod driver;
@@ -27,7 +28,10 @@ mod jobs;
 mod machine;
 mod messages;
 mod rejection;
+mod requests;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod variables;
 

@@ -3,6 +3,8 @@
 mod elements;
 mod model;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
