@@ -1,6 +1,8 @@
 //! The binary as a user types it: what it prints, and how it ends.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

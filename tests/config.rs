@@ -1,5 +1,7 @@
 //! Flags > environment > file, every fault at once, and a reference that cannot go stale.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;

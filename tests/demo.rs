@@ -1,5 +1,7 @@
 //! `deskhand demo`, as a user types it: every story ends as it should, says each step, and starts one run.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! The worker on a real engine: the example processes, and what must hold while the engine does its own things.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use deskhand::sandbox::power_automate::Scenario;

@@ -1,5 +1,7 @@
 //! The example processes on the sandbox engine: the same that `engine_worker` proves on a real one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use deskhand::sandbox::engine::{Engine, Settings};

@@ -1,6 +1,8 @@
 //! From a response or an error to what the engine is told: the conformance list of Camunda's connector runtime, line by
 //! line, and what deskhand does better.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::time::Duration;
 
 use deskhand::connector::Response;

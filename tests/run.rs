@@ -1,5 +1,6 @@
 //! `deskhand run` as a process: what it says, when it ends, and with which code.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

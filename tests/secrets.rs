@@ -1,5 +1,7 @@
 //! Secrets from a job's variables to bound ones: what is replaced, where values come from, what is said when one is missing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What the worker does with jobs, and what the engine is told: on a fake gateway that speaks the real protocol.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use std::sync::Arc;

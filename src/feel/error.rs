@@ -20,19 +20,28 @@ pub enum EvalError {
 /// Why a part of an expression became null although nothing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WarningKind {
+    /// A variable that does not exist.
     NoVariable,
+    /// A field that a context does not have.
     NoField,
+    /// A property that a value of this kind does not have.
     NoProperty,
+    /// A function that does not exist, or not with these arguments.
     NoFunction,
+    /// A call that gave null because of its arguments.
     FunctionFailed,
+    /// An operand of a kind that the operator does not take.
     WrongKind,
+    /// Two values that cannot be compared.
     NotComparable,
 }
 
 /// One such place. The real engine calls these suppressed failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// What sort of place it is.
     pub kind: WarningKind,
+    /// What is missing or does not fit, with the nearest name that exists.
     pub message: String,
 }
 

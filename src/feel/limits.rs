@@ -48,15 +48,25 @@ impl Default for Limits {
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {
+    /// Steps.
     Fuel,
+    /// Time.
     Deadline,
+    /// Room for values.
     Cells,
+    /// Evaluations within evaluations.
     Nesting,
+    /// Lists and contexts within each other.
     ValueNesting,
+    /// Calls within calls.
     CallDepth,
+    /// Steps of a regular expression.
     RegexSteps,
+    /// The size of a regular expression; fixed.
     RegexSize,
+    /// The digits of a number; fixed.
     NumberDigits,
+    /// The size of the result.
     OutputBytes,
 }
 
@@ -105,6 +115,9 @@ impl fmt::Display for LimitKind {
 /// How many steps pass between two looks at the clock.
 const CLOCK_INTERVAL: u64 = 4_096;
 
+/// Bytes of text that one cell stands for.
+pub(crate) const CELL: usize = 32;
+
 /// Counts what an evaluation has left.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -121,7 +134,7 @@ pub(crate) struct Meter {
 }
 
 /// Evaluations within evaluations for each level that an expression may be nested: calls of functions add levels.
-const DEPTH_PER_LEVEL: usize = 8;
+const DEPTH_PER_LEVEL: usize = 4;
 
 impl Meter {
     pub(crate) fn new(limits: &Limits) -> Meter {
@@ -175,7 +188,7 @@ impl Meter {
 
     /// Room for a text; reading it costs steps too.
     pub(crate) fn allocate_text(&self, bytes: usize) -> Result<(), LimitKind> {
-        self.allocate(bytes / 32)?;
+        self.allocate(1 + bytes / CELL)?;
         self.burn(bytes as u64 / 256)
     }
 

@@ -85,3 +85,23 @@ impl Program {
 fn java_trim(text: &str) -> &str {
     text.trim_matches(|character| character <= ' ')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_can_be_shared_by_threads() {
+        fn shareable<T: Send + Sync>() {}
+        shareable::<Program>();
+    }
+
+    #[test]
+    fn one_equals_sign_and_the_blanks_around_are_left_out() {
+        assert_eq!(
+            Program::parse(" \n= 1 + 1 ").map(|program| program.text().to_owned()),
+            Ok("1 + 1".to_owned())
+        );
+        assert!(Program::parse("==1").is_err());
+    }
+}

@@ -2,20 +2,32 @@
 //! compiled [`Pattern`]s: linear ones wherever possible, ones with a limit on going back where look-around,
 //! back-references or possessive quantifiers need it.
 
+mod class;
 mod replacement;
 mod translate;
 
 use super::error::Stop;
-use super::limits::{LimitKind, Meter};
+use super::limits::{CELL, LimitKind, Meter};
 use std::cell::RefCell;
 use std::rc::Rc;
 use translate::Flags;
 
-/// Bytes that a compiled pattern may take.
-const SIZE_LIMIT: usize = 512 * 1024;
+/// Bytes that a compiled pattern may take, and what a byte of text costs for patterns up to that size, in steps: the
+/// larger a pattern, the more of its states may have to be looked at for each byte.
+const SIZES: [(usize, f64); 4] = [
+    (4 * 1024, 1.0 / 32.0),
+    (16 * 1024, 0.5),
+    (64 * 1024, 4.0),
+    (512 * 1024, 20.0),
+];
+
+const SIZE_LIMIT: usize = SIZES[SIZES.len() - 1].0;
+
+/// Steps for compiling a pattern, for each step that one byte of text costs with it.
+const COMPILED_COST: f64 = 1_500.0;
 
 /// Patterns that a thread keeps compiled.
-const CACHE: usize = 32;
+const CACHE: usize = 16;
 
 /// Texts longer than this are no patterns.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -30,6 +42,8 @@ enum Engine {
 #[derive(Debug)]
 pub(crate) struct Pattern {
     engine: Engine,
+    /// Steps for each byte of text.
+    cost: f64,
     /// For texts that end with a line break, before which Java's `$` matches, too.
     before_last_break: Option<Engine>,
 }
@@ -80,7 +94,10 @@ impl Patterns {
         // Compiling costs far more than a step.
         meter.burn(100 + pattern.len() as u64)?;
         let compiled = match Pattern::compile(pattern, Flags::parse(flags), self.steps) {
-            Ok(pattern) => Some(Rc::new(pattern)),
+            Ok(pattern) => {
+                meter.burn((pattern.cost * COMPILED_COST) as u64)?;
+                Some(Rc::new(pattern))
+            }
             Err(Rejected::Invalid) => None,
             Err(Rejected::Stop(stop)) => return Err(stop),
         };
@@ -95,18 +112,20 @@ impl Patterns {
 }
 
 impl Engine {
-    fn compile(pattern: &str, needs_backtracking: bool, steps: usize) -> Result<Engine, Rejected> {
-        if !needs_backtracking {
+    /// The engine and its steps for each byte of text.
+    fn compile(pattern: &str, needs_backtracking: bool, steps: usize) -> Result<(Engine, f64), Rejected> {
+        for (size, cost) in SIZES.into_iter().filter(|_| !needs_backtracking) {
             let built = regex::RegexBuilder::new(pattern)
-                .size_limit(SIZE_LIMIT)
+                .size_limit(size)
                 .dfa_size_limit(SIZE_LIMIT * 2)
                 .build();
             match built {
-                Ok(regex) => return Ok(Engine::Linear(regex)),
-                Err(regex::Error::CompiledTooBig(_)) => {
+                Ok(regex) => return Ok((Engine::Linear(regex), cost)),
+                Err(regex::Error::CompiledTooBig(_)) if size == SIZE_LIMIT => {
                     return Err(Rejected::Stop(LimitKind::RegexSize.into()));
                 }
-                Err(_) => {}
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(_) => break,
             }
         }
         fancy_regex::RegexBuilder::new(pattern)
@@ -114,7 +133,7 @@ impl Engine {
             .delegate_size_limit(SIZE_LIMIT)
             .delegate_dfa_size_limit(SIZE_LIMIT * 2)
             .build()
-            .map(|regex| Engine::Backtracking(Box::new(regex)))
+            .map(|regex| (Engine::Backtracking(Box::new(regex)), 0.5))
             .map_err(|_| Rejected::Invalid)
     }
 
@@ -159,15 +178,16 @@ impl Engine {
 impl Pattern {
     fn compile(pattern: &str, flags: Flags, steps: usize) -> Result<Pattern, Rejected> {
         let translated = translate::translate(pattern, flags, false).ok_or(Rejected::Invalid)?;
-        let engine = Engine::compile(&translated.text, translated.needs_backtracking, steps)?;
+        let (engine, cost) = Engine::compile(&translated.text, translated.needs_backtracking, steps)?;
         let before_last_break = if translated.has_end_anchor {
             let other = translate::translate(pattern, flags, true).ok_or(Rejected::Invalid)?;
-            Some(Engine::compile(&other.text, true, steps)?)
+            Some(Engine::compile(&other.text, true, steps)?.0)
         } else {
             None
         };
         Ok(Pattern {
             engine,
+            cost,
             before_last_break,
         })
     }
@@ -179,13 +199,19 @@ impl Pattern {
         }
     }
 
+    /// Pays for looking at so many bytes.
+    fn pay(&self, meter: &Meter, bytes: usize) -> Result<(), Stop> {
+        Ok(meter.burn(1 + (bytes as f64 * self.cost) as u64)?)
+    }
+
     pub(crate) fn is_match(&self, meter: &Meter, text: &str) -> Result<bool, Stop> {
-        meter.burn(1 + text.len() as u64 / 32)?;
+        self.pay(meter, text.len())?;
         self.engine_for(text).find_at(text, 0).map(|found| found.is_some())
     }
 
     /// Every match without overlap; an empty one never begins where the one before ended.
     pub(crate) fn matches(&self, meter: &Meter, text: &str) -> Result<Vec<(usize, usize)>, Stop> {
+        self.pay(meter, text.len())?;
         let engine = self.engine_for(text);
         let mut found = Vec::new();
         let mut from = 0;
@@ -204,6 +230,7 @@ impl Pattern {
 
     /// Replaces every match; `None` when the replacement refers to a group that does not exist or is malformed.
     pub(crate) fn replace_all(&self, meter: &Meter, text: &str, replacement: &str) -> Result<Option<String>, Stop> {
+        self.pay(meter, text.len())?;
         let engine = self.engine_for(text);
         let mut result = String::with_capacity(text.len());
         let (mut from, mut copied) = (0, 0);
@@ -214,14 +241,14 @@ impl Pattern {
             let Some(Some((start, end))) = groups.first().copied() else {
                 break;
             };
-            meter.burn(2 + (end - from) as u64 / 16)?;
+            self.pay(meter, (end - from) * 2)?;
             result.push_str(&text[copied..start]);
             let group = |name: &str| engine.group_named(name);
             if !replacement::append(&mut result, replacement, text, &groups, group) {
                 return Ok(None);
             }
             meter.allocate_text(replacement.len())?;
-            if result.len() / 32 > meter.cells_left() {
+            if result.len() / CELL > meter.cells_left() {
                 return Err(LimitKind::Cells.into());
             }
             copied = end;

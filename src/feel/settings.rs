@@ -86,7 +86,9 @@ impl fmt::Debug for Clock {
 /// How to evaluate.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// How much it may cost.
     pub limits: Limits,
+    /// The clock behind `now()` and `today()`.
     pub now: Clock,
     /// Whether `bpmnError`, `jobError`, `ignoreError`, `backoff` and `createDocument` exist. On by default: result and
     /// error expressions have them, expressions of the process itself do not.

@@ -203,7 +203,7 @@ const FROM_ENTRIES: Run = |interpreter, arguments| {
     draft.finish(&interpreter.meter, false)
 };
 
-/// Kept here for the functions of connectors: a context with these entries.
+/// A context with these entries, as the functions of connectors give it.
 pub(super) fn context_of<'a>(
     interpreter: &Interpreter<'a>,
     entries: Vec<(&'static str, Val<'a>)>,

@@ -3,12 +3,12 @@
 use super::{BuiltIn, Run, illegal, takes};
 use crate::feel::error::Stop;
 use crate::feel::interpreter::{Interpreter, Outcome, digits, show};
-use crate::feel::limits::LimitKind;
+use crate::feel::limits::{CELL, LimitKind};
 use crate::feel::number::{NotANumber, Number};
 use crate::feel::temporal::{
     Date, LocalDateTime, LocalTime, Months, Temporal, Zone, ZonedDateTime, ZonedTime, literal,
 };
-use crate::feel::value::{Draft, Key, List, Val};
+use crate::feel::value::{Draft, Key, List, MAX_DEPTH, Val};
 use serde_json::Value as Json;
 use std::rc::Rc;
 
@@ -287,13 +287,14 @@ const FROM_JSON: Run = |interpreter, arguments| {
     interpreter.meter.allocate_text(text.len())?;
     // A document of many small parts takes far more room than its text.
     interpreter.meter.allocate(text.len() / 4)?;
-    match serde_json::from_str::<Json>(text) {
-        Ok(json) => of_json(interpreter, &json),
-        Err(error) => Ok(Val::error(format!("the text is no JSON: {error}"))),
+    // What follows the first value is not looked at, as in the real engine.
+    match serde_json::Deserializer::from_str(text).into_iter::<Json>().next() {
+        Some(Ok(json)) => of_json(interpreter, &json),
+        Some(Err(error)) => Ok(Val::error(format!("the text is no JSON: {error}"))),
+        None => Ok(Val::error("the text is empty, which is no JSON")),
     }
 };
 
-/// Every number of a JSON text is a double.
 fn of_json<'a>(interpreter: &Interpreter<'a>, json: &Json) -> Outcome<'a> {
     interpreter.meter.tick()?;
     Ok(match json {
@@ -321,13 +322,13 @@ fn of_json<'a>(interpreter: &Interpreter<'a>, json: &Json) -> Outcome<'a> {
     })
 }
 
-/// Numbers are written as doubles, whole ones without a fraction.
+/// Numbers are written with all their digits.
 fn write_json<'a>(interpreter: &Interpreter<'a>, out: &mut String, value: &Val<'a>, depth: usize) -> Result<(), Stop> {
     interpreter.meter.tick()?;
-    if depth > 1_000 {
+    if depth > MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
-    if out.len() / 32 > interpreter.meter.cells_left() {
+    if out.len() / CELL > interpreter.meter.cells_left() {
         return Err(LimitKind::Cells.into());
     }
     let text = match value {
@@ -340,7 +341,7 @@ fn write_json<'a>(interpreter: &Interpreter<'a>, out: &mut String, value: &Val<'
             return Ok(());
         }
         Val::Number(number) => {
-            out.push_str(&double_text(number.to_f64()));
+            out.push_str(&number.to_string());
             return Ok(());
         }
         Val::JsonList(_) | Val::List(_) => {
@@ -390,11 +391,4 @@ fn write_json<'a>(interpreter: &Interpreter<'a>, out: &mut String, value: &Val<'
 
 fn push_string(out: &mut String, text: &str) {
     out.push_str(&Json::from(text).to_string());
-}
-
-fn double_text(value: f64) -> String {
-    if value.is_finite() && value.fract() == 0.0 && value.abs() < 1e15 {
-        return format!("{}", value as i64);
-    }
-    Number::from_f64(value).map_or_else(|| "null".to_owned(), |number| number.to_string())
 }

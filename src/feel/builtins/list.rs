@@ -1,11 +1,11 @@
 //! Functions of lists.
 
+use super::list_parts::{SORT, distinct, join};
 use super::{BuiltIn, Run, illegal, takes, takes_any};
 use crate::feel::error::Stop;
-use crate::feel::interpreter::{Interpreter, Outcome, describe};
+use crate::feel::interpreter::{Interpreter, Outcome};
 use crate::feel::number::Number;
-use crate::feel::value::{Function, List, Seq, Val, equal, identical};
-use std::cmp::Ordering;
+use crate::feel::value::{List, Seq, Val, equal, identical};
 
 pub(super) const FUNCTIONS: &[BuiltIn] = &[
     BuiltIn {
@@ -79,7 +79,7 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
             match only_list(arguments) {
                 Some(lists) => {
                     let items = joined(interpreter, &lists)?;
-                    List::new(&interpreter.meter, items)
+                    List::wrap(&interpreter.meter, items)
                 }
                 None => illegal(arguments),
             }
@@ -135,7 +135,7 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
                 Some(lists) => {
                     let items = joined(interpreter, &lists)?;
                     let (distinct, _) = distinct(interpreter, items)?;
-                    List::new(&interpreter.meter, distinct)
+                    List::wrap(&interpreter.meter, distinct)
                 }
                 None => illegal(arguments),
             }
@@ -178,7 +178,7 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
             Some(list) => {
                 let mut items = Vec::new();
                 flatten(interpreter, &list, &mut items)?;
-                List::new(&interpreter.meter, items)
+                List::wrap(&interpreter.meter, items)
             }
             None => illegal(arguments),
         })],
@@ -358,44 +358,6 @@ fn joined<'a>(interpreter: &Interpreter<'a>, lists: &Seq<'a>) -> Result<Vec<Val<
     Ok(items)
 }
 
-/// Each value once, and how often it is there. Texts and whole numbers, which are what large lists hold, are found by
-/// hash; anything else is compared with all others.
-fn distinct<'a>(interpreter: &Interpreter<'a>, items: Vec<Val<'a>>) -> Result<(Vec<Val<'a>>, Vec<usize>), Stop> {
-    let mut texts: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut numbers: std::collections::HashMap<i64, usize> = std::collections::HashMap::new();
-    let mut others: Vec<usize> = Vec::new();
-    let (mut kept, mut counts): (Vec<Val<'a>>, Vec<usize>) = (Vec::new(), Vec::new());
-    for item in items {
-        interpreter.meter.tick()?;
-        let fresh = kept.len();
-        let position = if let Some(text) = item.as_str() {
-            interpreter.meter.allocate_text(text.len())?;
-            *texts.entry(text.to_owned()).or_insert(fresh)
-        } else if let Some(whole) = item.as_number().and_then(|number| number.to_i64()) {
-            *numbers.entry(whole).or_insert(fresh)
-        } else {
-            let mut found = fresh;
-            for other in &others {
-                if equal(&interpreter.meter, &item, &kept[*other])? == Some(true) {
-                    found = *other;
-                    break;
-                }
-            }
-            if found == fresh {
-                others.push(fresh);
-            }
-            found
-        };
-        if position == fresh {
-            kept.push(item);
-            counts.push(1);
-        } else {
-            counts[position] += 1;
-        }
-    }
-    Ok((kept, counts))
-}
-
 fn flatten<'a>(interpreter: &Interpreter<'a>, list: &Seq<'a>, items: &mut Vec<Val<'a>>) -> Result<(), Stop> {
     interpreter.meter.enter()?;
     for item in list.iter() {
@@ -410,97 +372,6 @@ fn flatten<'a>(interpreter: &Interpreter<'a>, list: &Seq<'a>, items: &mut Vec<Va
     }
     interpreter.meter.leave();
     Ok(())
-}
-
-const SORT: Run = |interpreter, arguments| {
-    let [list, Val::Function(precedes)] = arguments else {
-        return illegal(arguments);
-    };
-    let Some(list) = list.as_list() else {
-        return illegal(arguments);
-    };
-    let parameters = precedes.definition.parameters.len();
-    if parameters != 2 {
-        return Ok(Val::error(format!(
-            "the order needs a function of two items, this one has {parameters}"
-        )));
-    }
-    match merge_sorted(interpreter, list.to_vec(), precedes) {
-        Ok(items) => List::charged(&interpreter.meter, items),
-        // A failure inside the function makes the result null, a limit does not.
-        Err(Stop::Failed(message)) => Ok(Val::Error(message.to_string().into())),
-        Err(limit) => Err(limit),
-    }
-};
-
-/// A stable merge sort that can stop, and that a function which contradicts itself cannot confuse.
-fn merge_sorted<'a>(
-    interpreter: &Interpreter<'a>,
-    mut items: Vec<Val<'a>>,
-    precedes: &Function<'a>,
-) -> Result<Vec<Val<'a>>, Stop> {
-    let mut width = 1;
-    while width < items.len() {
-        let mut merged = Vec::with_capacity(items.len());
-        for pair in items.chunks(width * 2) {
-            let (left, right) = pair.split_at(width.min(pair.len()));
-            let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-            while let (Some(first), Some(second)) = (left.peek(), right.peek()) {
-                let takes_right = match interpreter.invoke(precedes, &[(*second).clone(), (*first).clone()])? {
-                    Val::Bool(before) => before,
-                    other => {
-                        return Err(Stop::failed(format!(
-                            "the order gave {} instead of a boolean",
-                            describe(&other)
-                        )));
-                    }
-                };
-                merged.extend(if takes_right { right.next() } else { left.next() }.cloned());
-            }
-            merged.extend(left.chain(right).cloned());
-        }
-        items = merged;
-        width *= 2;
-    }
-    Ok(items)
-}
-
-fn join<'a>(interpreter: &Interpreter<'a>, list: &Val<'a>, [delimiter, prefix, suffix]: [&Val<'a>; 3]) -> Outcome<'a> {
-    let Some(items) = list.as_list() else {
-        return illegal(std::slice::from_ref(list));
-    };
-    let affix = |value: &Val<'a>| {
-        if value.is_null() {
-            Some(String::new())
-        } else {
-            value.as_str().map(str::to_owned)
-        }
-    };
-    let (Some(delimiter), Some(prefix), Some(suffix)) = (affix(delimiter), affix(prefix), affix(suffix)) else {
-        return illegal(&[list.clone(), delimiter.clone(), prefix.clone(), suffix.clone()]);
-    };
-    let mut text = prefix;
-    let mut first = true;
-    for item in items.iter() {
-        interpreter.meter.tick()?;
-        let Some(piece) = item.as_str() else {
-            if item.is_null() {
-                continue;
-            }
-            return Ok(Val::error(format!("only texts can be joined, not {}", describe(&item))));
-        };
-        if !first {
-            text.push_str(&delimiter);
-        }
-        first = false;
-        text.push_str(piece);
-        if text.len() / 32 > interpreter.meter.cells_left() {
-            return Err(crate::feel::limits::LimitKind::Cells.into());
-        }
-    }
-    text.push_str(&suffix);
-    interpreter.meter.allocate_text(text.len())?;
-    Ok(Val::text(text))
 }
 
 const PARTITION: Run = |interpreter, arguments| {
@@ -539,9 +410,4 @@ fn decided<'a>(interpreter: &Interpreter<'a>, arguments: &[Val<'a>], decisive: b
         }
     }
     Ok(if unknown { Val::Null } else { Val::Bool(!decisive) })
-}
-
-/// The order of numbers, for the functions that sort them.
-pub(super) fn by_number(left: &Number, right: &Number) -> Ordering {
-    left.compare(right)
 }

@@ -1,6 +1,6 @@
 //! Functions that make one number, or one value, of the items of a list.
 
-use super::list::{by_number, only_list};
+use super::list::only_list;
 use super::{BuiltIn, Run, illegal, takes_any};
 use crate::feel::error::Stop;
 use crate::feel::interpreter::{Interpreter, Outcome, arithmetic, describe};
@@ -155,7 +155,7 @@ fn mean(interpreter: &Interpreter<'_>, numbers: &[Number]) -> Result<Number, Sto
 
 fn sorted(numbers: &[Number]) -> Vec<Number> {
     let mut sorted = numbers.to_vec();
-    sorted.sort_by(by_number);
+    sorted.sort_by(Number::compare);
     sorted
 }
 

@@ -9,6 +9,7 @@ mod context;
 mod conversion;
 mod list;
 mod list_numbers;
+mod list_parts;
 mod numeric;
 mod range;
 mod string;
@@ -36,11 +37,13 @@ pub struct Overload {
 /// A built-in function, with what its reference says about it.
 #[derive(Debug)]
 pub struct BuiltIn {
+    /// The name, with blanks.
     pub name: &'static str,
     /// One line: what it gives.
     pub doc: &'static str,
     /// An expression and its result as JSON text; the test suite checks both. An empty result means that it differs each time.
     pub example: (&'static str, &'static str),
+    /// The ways to call it; the first that takes the arguments is the one that is called.
     pub overloads: &'static [Overload],
 }
 

@@ -1,6 +1,7 @@
 //! Functions about points and ranges: numbers, dates, times and durations on a line.
 
 use super::{BuiltIn, Overload, Run, illegal, takes};
+use crate::feel::error::Stop;
 use crate::feel::interpreter::Outcome;
 use crate::feel::value::{End, Range, Val, equal, order};
 use crate::feel::{interpreter::Interpreter, limits::Meter};
@@ -161,12 +162,19 @@ fn pair<'v, 'a>(arguments: &'v [Val<'a>]) -> Option<Pair<'v, 'a>> {
     }
 }
 
-/// Answers, or says that the arguments do not fit together.
+/// Answers. Arguments that do not lie on one line give null; those that do but in a combination that the function has no
+/// answer for fail the evaluation, as in the real engine.
 fn answer<'a>(arguments: &[Val<'a>], holds: impl Fn(Pair<'_, 'a>) -> Option<bool>) -> Outcome<'a> {
-    match pair(arguments).and_then(holds) {
-        Some(holds) => Ok(Val::Bool(holds)),
-        None => illegal(arguments),
-    }
+    let Some(pair) = pair(arguments) else {
+        return illegal(arguments);
+    };
+    holds(pair).map(Val::Bool).ok_or_else(|| {
+        let kinds: Vec<&str> = arguments.iter().map(Val::kind).collect();
+        Stop::failed(format!(
+            "this function about ranges does not take a {}",
+            kinds.join(" and a ")
+        ))
+    })
 }
 
 fn less(left: &Val<'_>, right: &Val<'_>) -> bool {
@@ -211,7 +219,6 @@ const AFTER: Run = |interpreter, arguments| {
 };
 
 fn equals(interpreter: &Interpreter<'_>, left: &Val<'_>, right: &Val<'_>) -> bool {
-    // Points are flat: comparing them cannot reach a limit that matters, and both live as long as the call.
     order(left, right) == Some(Ordering::Equal) && same(&interpreter.meter, left, right)
 }
 
@@ -319,7 +326,6 @@ fn point_within(interpreter: &Interpreter<'_>, range: &Range<'_>, point: &Val<'_
         || at_end(interpreter, &range.end, point)
 }
 
-/// The real engine treats the upper ends here as it treats lower ones, where only the closed one reaches further.
 fn range_within(interpreter: &Interpreter<'_>, outer: &Range<'_>, inner: &Range<'_>) -> bool {
     starts_within(interpreter, &outer.start, &inner.start) && ends_within(interpreter, &inner.end, &outer.end)
 }
@@ -366,6 +372,6 @@ const COINCIDES: Run = |interpreter, arguments| {
         Pair::Ranges(first, second) => {
             Some(same_end(interpreter, &first.start, &second.start) && same_end(interpreter, &first.end, &second.end))
         }
-        _ => None,
+        Pair::PointRange(..) | Pair::RangePoint(..) => Some(false),
     })
 };

@@ -13,18 +13,21 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
         doc: "the text from a position on, optionally of a length; positions count from 1, or from the end when negative",
         example: ("substring(\"foobar\", 3, 2)", "\"ob\""),
         overloads: &[
-            takes(&["string", "start position"], |_, arguments| match arguments {
-                [text, Val::Number(start)] => match text.as_str() {
-                    Some(text) => substring(text, start.low_i32(), None),
-                    None => illegal(arguments),
+            takes(
+                &["string", "start position"],
+                |interpreter, arguments| match arguments {
+                    [text, Val::Number(start)] => match text.as_str() {
+                        Some(text) => substring(interpreter, text, start.low_i32(), None),
+                        None => illegal(arguments),
+                    },
+                    _ => illegal(arguments),
                 },
-                _ => illegal(arguments),
-            }),
+            ),
             takes(
                 &["string", "start position", "length"],
-                |_, arguments| match arguments {
+                |interpreter, arguments| match arguments {
                     [text, Val::Number(start), Val::Number(length)] => match text.as_str() {
-                        Some(text) => substring(text, start.low_i32(), Some(length.low_i32())),
+                        Some(text) => substring(interpreter, text, start.low_i32(), Some(length.low_i32())),
                         None => illegal(arguments),
                     },
                     _ => illegal(arguments),
@@ -36,8 +39,12 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
         name: "string length",
         doc: "the number of characters of a text; one beyond the basic plane counts twice",
         example: ("string length(\"foo\")", "3"),
-        overloads: &[takes(&["string"], |_, arguments| match arguments {
-            [text] if text.as_str().is_some() => Ok(Val::int(units(text.as_str().unwrap_or_default()) as i64)),
+        overloads: &[takes(&["string"], |interpreter, arguments| match arguments {
+            [text] if text.as_str().is_some() => {
+                let text = text.as_str().unwrap_or_default();
+                interpreter.meter.burn(text.len() as u64 / SCANNED)?;
+                Ok(Val::int(units(text) as i64))
+            }
             _ => illegal(arguments),
         })],
     },
@@ -206,6 +213,9 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
     },
 ];
 
+/// Bytes that are looked at for one step.
+const SCANNED: u64 = 32;
+
 fn units(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
@@ -215,7 +225,8 @@ fn units(text: &str) -> usize {
 }
 
 /// Outside the text Java throws, so the evaluation fails.
-fn substring<'a>(text: &str, start: i32, length: Option<i32>) -> Outcome<'a> {
+fn substring<'a>(interpreter: &Interpreter<'a>, text: &str, start: i32, length: Option<i32>) -> Outcome<'a> {
+    interpreter.meter.burn(text.len() as u64 / SCANNED)?;
     let whole = i32::try_from(units(text)).unwrap_or(i32::MAX);
     let from = if start > 0 {
         start - 1
@@ -230,6 +241,7 @@ fn substring<'a>(text: &str, start: i32, length: Option<i32>) -> Outcome<'a> {
         )));
     }
     let (from, to) = (from as usize, to as usize);
+    interpreter.meter.allocate_text(to - from)?;
     if text.is_ascii() {
         return Ok(Val::text(&text[from..to]));
     }
@@ -260,7 +272,7 @@ fn asked<'a>(interpreter: &Interpreter<'a>, arguments: &[Val<'a>], ask: impl Fn(
     let Some((text, other)) = two_texts(arguments) else {
         return illegal(arguments);
     };
-    interpreter.meter.burn(text.len() as u64 / 64)?;
+    interpreter.meter.burn(text.len() as u64 / SCANNED)?;
     Ok(Val::Bool(ask(text, other)))
 }
 
@@ -272,7 +284,7 @@ fn cut<'a>(
     let Some((text, other)) = two_texts(arguments) else {
         return illegal(arguments);
     };
-    interpreter.meter.burn(text.len() as u64 / 64)?;
+    interpreter.meter.burn(text.len() as u64 / SCANNED)?;
     let result = text
         .find(other)
         .map_or_else(String::new, |at| keep(text, at, other.len()));

@@ -105,14 +105,18 @@ impl<'a> Interpreter<'a> {
         match arguments {
             Arguments::Named(named) => self.named(overload.parameters.iter().copied(), named, env),
             Arguments::Positional(nodes) if overload.varargs => {
-                let fixed = overload.parameters.len() - 1;
-                let mut values = match self.positional(nodes, env)? {
+                let (fixed, rest) = nodes.split_at((overload.parameters.len() - 1).min(nodes.len()));
+                let mut values = match self.positional(fixed, env)? {
                     Ok(values) => values,
                     Err(error) => return Ok(Err(error)),
                 };
-                let mut rest = values.split_off(fixed.min(values.len()));
+                // Errors among the rest are items like any other: only what is done with them shows.
+                let mut rest = rest
+                    .iter()
+                    .map(|node| self.eval(*node, env))
+                    .collect::<Result<Vec<_>, _>>()?;
                 let gathered = match &rest[..] {
-                    [single] if fixed == 0 && single.as_list().is_some() => rest.swap_remove(0),
+                    [single] if fixed.is_empty() && single.as_list().is_some() => rest.swap_remove(0),
                     _ => List::charged(&self.meter, rest)?,
                 };
                 values.push(gathered);

@@ -4,7 +4,7 @@ use super::{Env, Interpreter, Names, Outcome};
 use crate::feel::error::Stop;
 use crate::feel::number::Number;
 use crate::feel::syntax::{Comparison, Iteration, Node, NodeId, Quantifier};
-use crate::feel::value::{List, Seq, Val};
+use crate::feel::value::{List, Seq, Shared, Val};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -165,7 +165,7 @@ impl<'a> Interpreter<'a> {
             )?);
             Ok(true)
         })?;
-        List::new(&self.meter, results)
+        List::wrap(&self.meter, results)
     }
 
     #[inline(never)]
@@ -175,7 +175,7 @@ impl<'a> Interpreter<'a> {
         sources: &[Source<'a>],
         env: &Env<'_, 'a>,
     ) -> Outcome<'a> {
-        let results = super::shared_items(Vec::new());
+        let results = Shared::default();
         let mut deepest = 0;
         let outcome = self.combinations(sources, |values| {
             let partial = List::beginning(&self.meter, &results, deepest)?;
@@ -293,7 +293,7 @@ impl<'a> Interpreter<'a> {
                 _ => {}
             }
         }
-        List::new(&self.meter, kept)
+        List::wrap(&self.meter, kept)
     }
 }
 

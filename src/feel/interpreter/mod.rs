@@ -21,7 +21,6 @@ use super::syntax::{Comparison, Node, NodeId, Tree};
 use super::temporal::{Zone, ZonedDateTime};
 use super::value::{self, Draft, Key, List, Shared, Val};
 use std::cell::{OnceCell, RefCell};
-use std::rc::Rc;
 
 /// The result of evaluating a part.
 pub(crate) type Outcome<'a> = Result<Val<'a>, Stop>;
@@ -159,6 +158,9 @@ impl<'a> Interpreter<'a> {
             Node::InputInRange(range) => self.input_in_range(range, env),
             Node::Test(expression) => self.test(*expression, env),
             Node::AnyOf(tests) => self.any(tests, env),
+            Node::External => Ok(Val::error(
+                "functions of the host language (`external`) are not available",
+            )),
             // An interval is only ever iterated, and leaves were evaluated before.
             Node::Interval(..)
             | Node::Null
@@ -271,11 +273,6 @@ pub(crate) fn describe(value: &Val<'_>) -> String {
         other => return format!("a {}", other.kind()),
     };
     format!("the {} `{shown}`", value.kind())
-}
-
-/// Unused parts of a value module that only messages need.
-pub(crate) fn shared_items<'a>(items: Vec<Val<'a>>) -> Shared<'a> {
-    Rc::new(RefCell::new(items))
 }
 
 /// The limit that a failed conversion of a number stands for.

@@ -32,7 +32,8 @@ impl<'a> Interpreter<'a> {
         let mut value = self.eval(base, env)?;
         for step in steps {
             value = match step {
-                Step::Key(_) if matches!(value, Val::Error(_) | Val::NoInput) => return Ok(value),
+                // A filter after it turns an error into null, so it goes on.
+                Step::Key(_) if matches!(value, Val::Error(_) | Val::NoInput) => value,
                 Step::Key(key) => self.property(&value, key)?,
                 Step::Filter(filter) => self.filter(&value, *filter, env)?,
             };

@@ -267,7 +267,7 @@ impl Natural {
         };
         let mut limb = self.limbs[position];
         let mut zeros = position * LIMB_DIGITS;
-        while limb % 10 == 0 {
+        while limb.is_multiple_of(10) {
             limb /= 10;
             zeros += 1;
         }

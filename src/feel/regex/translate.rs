@@ -1,13 +1,16 @@
 //! Java's pattern syntax into that of the regex crates, which differ in what classes hold, in what `.` and `$` mean and
 //! in what they allow.
 
+use super::class::{VERTICAL, class_escape, push_literal};
+
 /// Flags of `matches` and `replace`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     dot_all: bool,
     multi_line: bool,
     ignore_case: bool,
-    comments: bool,
+    unicode_case: bool,
+    pub(super) comments: bool,
 }
 
 impl Flags {
@@ -17,6 +20,7 @@ impl Flags {
             dot_all: flags.contains('s'),
             multi_line: flags.contains('m'),
             ignore_case: flags.contains('i'),
+            unicode_case: false,
             comments: flags.contains('x'),
         }
     }
@@ -31,15 +35,12 @@ pub(super) struct Translated {
 }
 
 const LINE_BREAKS: &str = r"\n\r\u{85}\u{2028}\u{2029}";
-const SPACE: &str = r"\x20\t\n\x0B\f\r";
-const WORD: &str = "a-zA-Z0-9_";
-const HORIZONTAL: &str = r"\x20\t\u{A0}\u{1680}\u{180e}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}";
-const VERTICAL: &str = r"\n\x0B\f\r\u{85}\u{2028}\u{2029}";
 
-struct Translator<'p> {
-    rest: std::iter::Peekable<std::str::Chars<'p>>,
-    out: String,
-    flags: Flags,
+/// A pattern on its way from one dialect to the other.
+pub(super) struct Translator<'p> {
+    pub(super) rest: std::iter::Peekable<std::str::Chars<'p>>,
+    pub(super) out: String,
+    pub(super) flags: Flags,
     needs_backtracking: bool,
     has_end_anchor: bool,
     before_last_break: bool,
@@ -50,7 +51,7 @@ struct Translator<'p> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Last {
+pub(super) enum Last {
     Nothing,
     Atom,
     Quantifier,
@@ -127,6 +128,12 @@ impl Translator<'_> {
                     self.out.push(character);
                 }
                 blank if self.flags.comments && blank.is_ascii_whitespace() => last = self.quantifiable,
+                // Without the flag for Unicode, Java ignores the case of ASCII letters only.
+                other if !other.is_ascii() && self.flags.ignore_case && !self.flags.unicode_case => {
+                    self.out.push_str("(?-i:");
+                    self.out.push(other);
+                    self.out.push(')');
+                }
                 other => self.out.push(other),
             }
             self.quantifiable = last;
@@ -254,7 +261,8 @@ impl Translator<'_> {
                 'm' => self.flags.multi_line = on,
                 's' => self.flags.dot_all = on,
                 'x' => self.flags.comments = on,
-                'd' | 'u' | 'U' => {}
+                'u' | 'U' => self.flags.unicode_case = on,
+                'd' => {}
                 ')' | ':' => break,
                 _ => return None,
             }
@@ -336,7 +344,7 @@ impl Translator<'_> {
     }
 
     /// `\Q…\E`.
-    fn quoted(&mut self) -> Last {
+    pub(super) fn quoted(&mut self) -> Last {
         let mut last = self.quantifiable;
         while let Some(character) = self.rest.next() {
             if character == '\\' && self.rest.next_if_eq(&'E').is_some() {
@@ -346,181 +354,5 @@ impl Translator<'_> {
             last = Last::Atom;
         }
         last
-    }
-
-    /// The character that an escape stands for.
-    fn literal(&mut self, escape: char) -> Option<char> {
-        match escape {
-            't' => Some('\t'),
-            'n' => Some('\n'),
-            'r' => Some('\r'),
-            'f' => Some('\u{c}'),
-            'a' => Some('\u{7}'),
-            'e' => Some('\u{1b}'),
-            'c' => char::from_u32(u32::from(self.rest.next()?) ^ 64),
-            '0' => {
-                let mut value = 0;
-                let mut digits = 0;
-                while let Some(digit) = self.rest.next_if(|digit| {
-                    digits < 3 && matches!(digit, '0'..='7') && value * 8 + u32::from(*digit) - 48 < 256
-                }) {
-                    value = value * 8 + u32::from(digit) - 48;
-                    digits += 1;
-                }
-                char::from_u32(value).filter(|_| digits > 0)
-            }
-            'x' if self.rest.next_if_eq(&'{').is_some() => {
-                let mut digits = String::new();
-                loop {
-                    match self.rest.next()? {
-                        '}' => break,
-                        digit => digits.push(digit),
-                    }
-                }
-                char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
-            }
-            'x' => self.hexadecimal(2),
-            'u' => self.hexadecimal(4),
-            other if other.is_ascii_alphanumeric() => None,
-            other => Some(other),
-        }
-    }
-
-    fn hexadecimal(&mut self, digits: usize) -> Option<char> {
-        let mut value = 0;
-        for _ in 0..digits {
-            value = value * 16 + self.rest.next()?.to_digit(16)?;
-        }
-        char::from_u32(value)
-    }
-
-    /// `\p{Name}` or `\pL`.
-    fn property(&mut self, negated: bool) -> Option<String> {
-        let mut name = String::new();
-        match self.rest.next()? {
-            '{' => loop {
-                match self.rest.next()? {
-                    '}' => break,
-                    character => name.push(character),
-                }
-            },
-            single => name.push(single),
-        }
-        let sign = if negated { "^" } else { "" };
-        let ascii = match name.as_str() {
-            "Lower" => "a-z",
-            "Upper" => "A-Z",
-            "ASCII" => r"\x00-\x7F",
-            "Alpha" => "a-zA-Z",
-            "Digit" => "0-9",
-            "Alnum" => "a-zA-Z0-9",
-            "Punct" => r"!-/:-@\[-`\{-\~",
-            "Graph" => "!-~",
-            "Print" => r"\x20-\x7E",
-            "Blank" => r"\x20\t",
-            "Cntrl" => r"\x00-\x1F\x7F",
-            "XDigit" => "0-9a-fA-F",
-            "Space" => SPACE,
-            "javaLowerCase" => r"\p{Lowercase}",
-            "javaUpperCase" => r"\p{Uppercase}",
-            "javaWhitespace" => r"\s",
-            "javaDigit" => r"\p{Nd}",
-            "javaLetter" => r"\p{L}",
-            "javaLetterOrDigit" => r"\p{L}\p{Nd}",
-            _ => {
-                let name = name.strip_prefix("Is").unwrap_or(&name);
-                let name = name
-                    .strip_prefix("script=")
-                    .or_else(|| name.strip_prefix("sc="))
-                    .unwrap_or(name);
-                let valid = !name.is_empty()
-                    && name
-                        .chars()
-                        .all(|character| character.is_ascii_alphanumeric() || character == '_');
-                return valid.then(|| format!(r"\{}{{{name}}}", if negated { 'P' } else { 'p' }));
-            }
-        };
-        Some(format!("[{sign}{ascii}]"))
-    }
-
-    /// A class in brackets; classes in it and `&&` mean the same in both dialects.
-    fn class(&mut self) -> Option<()> {
-        self.out.push('[');
-        if self.rest.next_if_eq(&'^').is_some() {
-            self.out.push('^');
-        }
-        let mut empty = true;
-        loop {
-            match self.rest.next()? {
-                ']' if !empty => {
-                    self.out.push(']');
-                    return Some(());
-                }
-                '[' => self.class()?,
-                '\\' => match self.rest.next()? {
-                    escape @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V') => {
-                        let class = class_escape(escape)?;
-                        self.out.push_str(&class);
-                    }
-                    escape @ ('p' | 'P') => {
-                        let class = self.property(escape == 'P')?;
-                        self.out.push_str(&class);
-                    }
-                    'Q' => {
-                        self.quoted();
-                    }
-                    'E' => continue,
-                    other => {
-                        let literal = self.literal(other)?;
-                        push_literal(&mut self.out, literal);
-                    }
-                },
-                '&' if self.rest.peek() == Some(&'&') => {
-                    self.rest.next();
-                    self.out.push_str("&&");
-                }
-                '-' => {
-                    // A range only between two characters; at the edges a dash stands for itself.
-                    let edge = empty || self.out.ends_with("&&") || matches!(self.rest.peek(), Some(']' | '[' | '&'));
-                    self.out
-                        .push_str(if edge || self.out.ends_with(']') { r"\-" } else { "-" });
-                }
-                blank if self.flags.comments && blank.is_ascii_whitespace() => continue,
-                character @ ('~' | '&' | '#' | ']') => {
-                    self.out.push('\\');
-                    self.out.push(character);
-                }
-                other => self.out.push(other),
-            }
-            empty = false;
-        }
-    }
-}
-
-/// The classes that a letter stands for; Java's are those of ASCII.
-fn class_escape(letter: char) -> Option<String> {
-    let inside = match letter.to_ascii_lowercase() {
-        'd' => "0-9",
-        'w' => WORD,
-        's' => SPACE,
-        'h' => HORIZONTAL,
-        'v' => VERTICAL,
-        _ => return None,
-    };
-    Some(format!(
-        "[{}{inside}]",
-        if letter.is_ascii_uppercase() { "^" } else { "" }
-    ))
-}
-
-fn push_literal(out: &mut String, character: char) {
-    // Not every sign: an escaped `<` is an assertion in the other dialect.
-    if r"\.+*?()|[]{}^$#&-~".contains(character) {
-        out.push('\\');
-        out.push(character);
-    } else if character.is_ascii_whitespace() || character.is_control() {
-        out.push_str(&format!(r"\x{{{:x}}}", u32::from(character)));
-    } else {
-        out.push(character);
     }
 }

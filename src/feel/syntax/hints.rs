@@ -7,7 +7,7 @@ pub(super) fn hint(text: &str, offset: usize) -> Option<String> {
     let typed = before.trim_end();
     operator(typed, rest)
         .or_else(|| quote(text, offset))
-        .or_else(|| dashed_name(text, before, rest))
+        .or_else(|| dashed_name(before, rest))
         .or_else(|| conditional(text, before, rest))
         .or_else(|| other(text, typed, rest))
 }
@@ -27,7 +27,7 @@ fn operator(typed: &str, rest: &str) -> Option<String> {
         "the remainder is a function: `modulo(a, b)`"
     } else if rest.starts_with('^') {
         "a power is written `a ** b`"
-    } else if rest.starts_with("=>") || rest.starts_with("->") {
+    } else if rest.starts_with("=>") || (rest.starts_with('>') && typed.ends_with(['=', '-'])) {
         "a function is written `function(x) x + 1`"
     } else if rest.starts_with("?.") || rest.starts_with("??") {
         "a missing field is null already; for a default write `get or else(value, default)`"
@@ -72,7 +72,7 @@ fn quote(text: &str, offset: usize) -> Option<String> {
 }
 
 /// `headers.content-type` reads as a subtraction; it is only refused when what follows the dash is no operand.
-fn dashed_name(text: &str, before: &str, rest: &str) -> Option<String> {
+fn dashed_name(before: &str, rest: &str) -> Option<String> {
     let dash = before.trim_end().strip_suffix('-')?;
     let name = dash
         .rsplit(|character: char| !character.is_alphanumeric() && character != '_')
@@ -82,7 +82,6 @@ fn dashed_name(text: &str, before: &str, rest: &str) -> Option<String> {
         .chars()
         .take_while(|character| character.is_alphanumeric())
         .collect();
-    let _ = text;
     (!tail.is_empty()).then(|| format!("a name with a dash needs back-ticks: `` `{name}-{tail}` ``"))
 }
 
@@ -125,7 +124,11 @@ fn other(text: &str, typed: &str, rest: &str) -> Option<String> {
     if rest.starts_with(';') {
         return Some("an expression is one value and has no `;`".to_owned());
     }
-    if rest.starts_with('.') && typed.ends_with(|character: char| character.is_ascii_digit()) {
+    if rest.starts_with('.')
+        && typed
+            .trim_end_matches('.')
+            .ends_with(|character: char| character.is_ascii_digit())
+    {
         return Some("a range stands in brackets: `[1..5]`, or after `in` of a `for`".to_owned());
     }
     if rest.starts_with(['}', ']', ')']) && typed.ends_with(',') {

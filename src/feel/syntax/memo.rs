@@ -16,6 +16,9 @@ const RULES: usize = 3;
 /// Texts up to this many bytes have a slot for each position; longer ones (a large literal) a map.
 const DENSE: usize = 16 * 1024;
 
+/// What is shorter than this is read again: a slot would cost more than that.
+const WORTH: usize = 5;
+
 /// The result of a rule: nothing, or a node and the position after it.
 pub(super) type Parsed = Option<(NodeId, usize)>;
 
@@ -49,6 +52,9 @@ impl Memo {
     }
 
     pub(super) fn set(&mut self, rule: Rule, at: usize, parsed: Parsed) {
+        if parsed.is_some_and(|(_, end)| end - at < WORTH) {
+            return;
+        }
         match self {
             Memo::Dense(slots) => {
                 slots[at * RULES + rule as usize] =

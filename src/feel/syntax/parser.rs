@@ -35,6 +35,15 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Tree, ParseError> {
         if end == text.len() && parser.refusal.is_none() {
             let mut nodes = parser.nodes;
             resolve(&mut nodes, &parser.context_keys);
+            if tree::is_external(&nodes, root) {
+                let problem = "functions of the host language (`external`) are not available".to_owned();
+                return Err(ParseError::new(
+                    text,
+                    text.find("external").unwrap_or(0),
+                    Vec::new(),
+                    Some(problem),
+                ));
+            }
             return Ok(Tree { nodes, root });
         }
         parser.expect(end, "an operator");
@@ -104,6 +113,16 @@ impl Parser<'_> {
         if at == self.farthest {
             self.expected.push(what);
         }
+    }
+
+    /// What was expected where so far, to be put back by [`Parser::restore`].
+    pub(super) fn expectations(&self) -> (usize, Vec<&'static str>) {
+        (self.farthest, self.expected.clone())
+    }
+
+    pub(super) fn restore(&mut self, (farthest, expected): (usize, Vec<&'static str>)) {
+        self.farthest = farthest;
+        self.expected = expected;
     }
 
     pub(super) fn refuse(&mut self, at: usize, problem: String) {

@@ -249,14 +249,10 @@ impl Parser<'_> {
         let (parameters, next) = self.separated(next, |parser, at| parser.parameter(at));
         let next = self.then_word(next, ")", "`)`")?;
         let next = self.skip(next);
-        if self.is_external(next) {
-            self.refuse(
-                next,
-                "functions of the host language (`external`) are not available".to_owned(),
-            );
-            return None;
-        }
-        let (body, end) = self.expression(next)?;
+        let (body, end) = match self.external(next) {
+            Some(end) => (self.node(Node::External), end),
+            None => self.expression(next)?,
+        };
         let definition = Definition {
             parameters,
             body,
@@ -266,12 +262,32 @@ impl Parser<'_> {
         Some((self.node(Node::Function(Box::new(definition))), end))
     }
 
-    /// `external {java: {class: …`: without a brace it is an ordinary name.
-    fn is_external(&mut self, at: usize) -> bool {
-        self.text[at..].starts_with("external") && {
-            let next = self.skip(at + "external".len());
-            self.text[next..].starts_with('{')
+    /// `external {java: {class: "…", method signature: "…"}}`: read, so that it can be refused when it is called.
+    fn external(&mut self, at: usize) -> Option<usize> {
+        let mut end = at;
+        for part in [
+            "external",
+            "{",
+            "java",
+            ":",
+            "{",
+            "class",
+            ":",
+            "\"",
+            ",",
+            "method signature",
+            ":",
+            "\"",
+            "}",
+            "}",
+        ] {
+            let next = self.skip(end);
+            end = match part {
+                "\"" => scan::quoted(self.text, next)?.1,
+                word => self.text[next..].starts_with(word).then_some(next + word.len())?,
+            };
         }
+        Some(end)
     }
 
     fn parameter(&mut self, at: usize) -> Option<(Box<str>, usize)> {

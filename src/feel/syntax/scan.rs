@@ -24,8 +24,8 @@ pub(super) fn blanks(text: &str, mut at: usize) -> Result<usize, usize> {
             at += first.len_utf8();
         } else if rest.starts_with("//") {
             at = rest.find('\n').map_or(text.len(), |newline| at + newline + 1);
-        } else if rest.starts_with("/*") {
-            at = rest[2..].find("*/").map(|end| at + 2 + end + 2).ok_or(at)?;
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            at = comment.find("*/").map(|end| at + 2 + end + 2).ok_or(at)?;
         } else {
             return Ok(at);
         }

@@ -77,7 +77,14 @@ impl Parser<'_> {
             _ => return None,
         };
         let next = self.skip(at + 1);
-        let (value, next) = self.math(next)?;
+        // A bracket that closes a list could also open a range; what fails behind it says nothing about the mistake.
+        let known = (self.text.as_bytes()[at] == b']').then(|| self.expectations());
+        let Some((value, next)) = self.math(next) else {
+            if let Some(known) = known {
+                self.restore(known);
+            }
+            return None;
+        };
         let start = Boundary { value, closed };
         let next = self.skip(next);
         let next = self.text[next..].starts_with("..").then_some(next + 2)?;

@@ -134,6 +134,8 @@ pub(crate) enum Node {
     Interval(NodeId, NodeId),
     Call(Box<Call>),
     Function(Box<Definition>),
+    /// The body of a function of the host language.
+    External,
 }
 
 impl Node {
@@ -146,6 +148,7 @@ impl Node {
             | Node::Text(_)
             | Node::Temporal(_)
             | Node::Input
+            | Node::External
             | Node::Variable(_) => {}
             Node::List(items) | Node::And(items) | Node::Or(items) | Node::AnyOf(items) => {
                 items.iter().copied().for_each(visit)
@@ -207,4 +210,18 @@ pub(super) fn names_below(nodes: &[Node], root: NodeId) -> (Vec<Box<str>>, Vec<B
         node.children(|child| open.push(child));
     }
     (variables.into_iter().collect(), functions.into_iter().collect())
+}
+
+/// Whether a function of the host language stands anywhere but in the arguments of a call, where the real engine does not
+/// look for one.
+pub(super) fn is_external(nodes: &[Node], root: NodeId) -> bool {
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        match &nodes[id as usize] {
+            Node::External => return true,
+            Node::Call(_) => {}
+            node => node.children(|child| open.push(child)),
+        }
+    }
+    false
 }

@@ -139,7 +139,8 @@ fn read_time(text: &str, strict: bool) -> Option<LocalTime> {
         (0, 5)
     };
     let mut nanos = 0;
-    if bytes.get(end) == Some(&b'.') {
+    // A fraction without seconds is read by Java but fits nothing.
+    if bytes.get(end) == Some(&b'.') && end == 8 {
         let digits = bytes[end + 1..]
             .iter()
             .take_while(|byte| byte.is_ascii_digit())
@@ -253,7 +254,7 @@ fn read_zoned_date_time(text: &str) -> Option<ZonedDateTime> {
 }
 
 /// One signed number and its unit at the start of `text`.
-fn component<'t>(text: &'t str, unit: char) -> (Option<&'t str>, &'t str) {
+fn component(text: &str, unit: char) -> (Option<&str>, &str) {
     let sign = usize::from(text.starts_with(['-', '+']));
     let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
     let end = sign + digits;

@@ -11,7 +11,7 @@ pub(crate) fn offset_id(offset: i32) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
     let seconds = offset.unsigned_abs();
     let mut text = format!("{sign}{:02}:{:02}", seconds / 3_600, seconds / 60 % 60);
-    if seconds % 60 != 0 {
+    if !seconds.is_multiple_of(60) {
         text.push_str(&format!(":{:02}", seconds % 60));
     }
     text
@@ -91,13 +91,9 @@ impl ZonedTime {
         format!("{}{}", self.time.terse(), offset_id(self.offset))
     }
 
-    /// Offset and region, as `to json` writes it.
+    /// The offset instead of the region, as `to json` writes it.
     pub(crate) fn iso(&self) -> String {
-        let region = self
-            .region
-            .as_ref()
-            .map_or_else(String::new, |region| format!("[{}]", region.id()));
-        format!("{}{}{region}", self.time.text(), offset_id(self.offset))
+        format!("{}{}", self.time.text(), offset_id(self.offset))
     }
 }
 

@@ -30,8 +30,14 @@ impl PartialEq for Zone {
 
 const MAX_OFFSET: i32 = 18 * 3_600;
 
-/// Years for which the database has rules; outside, the nearest of them stands in (Java extends the rules for ever).
-const YEARS: std::ops::RangeInclusive<i32> = -9_000..=9_000;
+/// The calendar, and with it the rule of a zone, repeats after 400 years: what the database says of the year 8400 holds
+/// 400 years later, and for ever.
+const CYCLE_YEARS: i32 = 400;
+const CYCLE_SECONDS: i64 = 146_097 * 86_400;
+const LAST_YEAR: i32 = 8_800;
+
+/// Seconds since 1970 at the end of [`LAST_YEAR`], roughly.
+const LAST_SECOND: i64 = 215_500_000_000;
 
 /// What the clocks of a zone do at a local time.
 pub(crate) enum Clocks {
@@ -139,7 +145,11 @@ impl Zone {
         match self {
             Zone::Offset(offset) => *offset,
             Zone::Region(region) => {
-                let bounded = epoch_second.clamp(jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+                let bounded = if epoch_second > LAST_SECOND {
+                    LAST_SECOND - CYCLE_SECONDS + (epoch_second - LAST_SECOND) % CYCLE_SECONDS
+                } else {
+                    epoch_second.max(jiff::Timestamp::MIN.as_second())
+                };
                 jiff::Timestamp::from_second(bounded).map_or(0, |instant| region.rules.to_offset(instant).seconds())
             }
         }
@@ -162,13 +172,14 @@ impl Zone {
 }
 
 fn civil(local: LocalDateTime) -> Option<jiff::civil::DateTime> {
-    if !YEARS.contains(&local.date.year()) {
-        return None;
-    }
     let LocalDateTime { date, time } = local;
+    let year = match date.year() {
+        year if year > LAST_YEAR => LAST_YEAR - CYCLE_YEARS + (year - LAST_YEAR) % CYCLE_YEARS,
+        year => year,
+    };
     let seconds = LocalTime::nanos_of_day(time) / super::NANOS_PER_SECOND;
     jiff::civil::DateTime::new(
-        date.year() as i16,
+        i16::try_from(year).ok()?,
         date.month() as i8,
         date.day() as i8,
         (seconds / 3_600) as i8,

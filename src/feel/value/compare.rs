@@ -5,9 +5,6 @@ use crate::feel::error::Stop;
 use crate::feel::limits::{LimitKind, Meter};
 use std::cmp::Ordering;
 
-/// Documents that were not read from text may be nested without bound; recursion is not.
-const MAX_DEPTH: usize = 1_000;
-
 /// What `=` says; `None` when the kinds cannot be compared, which makes it null.
 pub(crate) fn equal(meter: &Meter, left: &Val<'_>, right: &Val<'_>) -> Result<Option<bool>, Stop> {
     equal_at(meter, left, right, 0)
@@ -15,7 +12,7 @@ pub(crate) fn equal(meter: &Meter, left: &Val<'_>, right: &Val<'_>) -> Result<Op
 
 fn equal_at(meter: &Meter, left: &Val<'_>, right: &Val<'_>, depth: usize) -> Result<Option<bool>, Stop> {
     meter.tick()?;
-    if depth > MAX_DEPTH {
+    if depth > super::MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
     Ok(Some(match (left, right) {
@@ -81,7 +78,7 @@ pub(crate) fn identical<'a>(meter: &Meter, left: &Val<'a>, right: &Val<'a>) -> R
 
 fn identical_at<'a>(meter: &Meter, left: &Val<'a>, right: &Val<'a>, depth: usize) -> Result<bool, Stop> {
     meter.tick()?;
-    if depth > MAX_DEPTH {
+    if depth > super::MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
     if let (Some(left), Some(right)) = (left.as_context(), right.as_context()) {

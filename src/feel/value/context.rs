@@ -46,6 +46,10 @@ impl Hash for Key<'_> {
     }
 }
 
+/// Cells that an entry and an empty context take.
+const ENTRY_CELLS: usize = 2;
+const CONTEXT_CELLS: usize = 6;
+
 /// Up to this many entries are searched one by one.
 const LINEAR: usize = 16;
 
@@ -117,7 +121,7 @@ impl<'a> Draft<'a> {
         let values = self.entries.iter().map(|(_, value)| value.depth());
         let functions = self.functions.iter().map(|(_, function)| usize::from(function.depth));
         let depth = meter.nest(1 + values.chain(functions).max().unwrap_or(0))?;
-        meter.allocate(self.entries.len() * 2 + 1)?;
+        meter.allocate(self.entries.len() * ENTRY_CELLS + CONTEXT_CELLS)?;
         Ok(Val::Context(Rc::new(Context {
             draft: self,
             literal,
@@ -135,9 +139,13 @@ pub(crate) struct Context<'a> {
     depth: u16,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     pub(crate) fn depth(&self) -> u16 {
         self.depth
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &(Key<'a>, Val<'a>)> {
+        self.draft.entries.iter()
     }
 }
 

@@ -17,6 +17,9 @@ enum Items<'a> {
     Beginning(Shared<'a>, usize),
 }
 
+/// Cells that an empty list takes.
+const LIST_CELLS: usize = 3;
+
 /// A list that an evaluation made.
 #[derive(Debug)]
 pub(crate) struct List<'a> {
@@ -26,8 +29,9 @@ pub(crate) struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// Wraps items whose room was already allocated.
-    pub(crate) fn new(meter: &Meter, items: Vec<Val<'a>>) -> Result<Val<'a>, Stop> {
+    /// Wraps items whose room was already allocated; the list itself takes some, too.
+    pub(crate) fn wrap(meter: &Meter, items: Vec<Val<'a>>) -> Result<Val<'a>, Stop> {
+        meter.allocate(LIST_CELLS)?;
         let depth = meter.nest(1 + items.iter().map(Val::depth).max().unwrap_or(0))?;
         Ok(Val::List(Rc::new(List {
             items: Items::Own(items),
@@ -38,10 +42,11 @@ impl<'a> List<'a> {
     /// Allocates room for the items and wraps them.
     pub(crate) fn charged(meter: &Meter, items: Vec<Val<'a>>) -> Result<Val<'a>, Stop> {
         meter.allocate(items.len())?;
-        List::new(meter, items)
+        List::wrap(meter, items)
     }
 
     pub(crate) fn beginning(meter: &Meter, items: &Shared<'a>, deepest: usize) -> Result<Val<'a>, Stop> {
+        meter.allocate(LIST_CELLS)?;
         let depth = meter.nest(1 + deepest)?;
         let length = items.borrow().len();
         Ok(Val::List(Rc::new(List {

@@ -21,6 +21,11 @@ use super::temporal::{Date, DayTime, LocalDateTime, LocalTime, Months, Temporal,
 use serde_json::Value as Json;
 use std::rc::Rc;
 
+/// How deeply a value may be nested where it is shown, compared or returned. Documents are at most 128 deep when they are
+/// read from text, and what an evaluation builds around them is bounded by a limit of its own; but a document that was
+/// made in memory has no bound, and the stack has one.
+pub(crate) const MAX_DEPTH: usize = 400;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Val<'a> {
     Null,

@@ -1,38 +1,64 @@
 //! Results as JSON, by the rules of the connector runtime: whole numbers that fit 64 bits stay whole, all others become
 //! doubles, temporal values become ISO text without the name of their zone.
 
-use super::Val;
+use super::{Seq, Val};
 use crate::feel::error::Stop;
 use crate::feel::limits::{LimitKind, Meter};
 use crate::feel::number::Number;
 use serde_json::{Map, Value as Json};
+use std::rc::Rc;
 
-const MAX_DEPTH: usize = 1_000;
-
-/// Counts the bytes of a result while it is built; what is shared inside a value is copied here, so this must be bounded.
+/// Counts a result while it is built: what is shared inside a value is copied here, so this must be bounded.
 struct Room<'m> {
     meter: &'m Meter,
-    bytes: usize,
+    /// Bytes of text that are left.
+    text: usize,
+    /// Bytes of memory that are left; a list of small numbers takes far more of it than of text.
+    memory: usize,
 }
 
+/// Memory for each byte that the text of a result may have.
+const MEMORY_PER_BYTE: usize = 2;
+
 impl Room<'_> {
-    fn take(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(LimitKind::OutputBytes)?;
-        self.meter.tick()?;
-        Ok(())
+    fn take(&mut self, text: usize, memory: usize) -> Result<(), Stop> {
+        self.text = self.text.checked_sub(text).ok_or(LimitKind::OutputBytes)?;
+        self.memory = self.memory.checked_sub(memory).ok_or(LimitKind::OutputBytes)?;
+        Ok(self.meter.tick()?)
+    }
+
+    /// One value: at least a character and a separator.
+    fn value(&mut self) -> Result<(), Stop> {
+        self.take(2, size_of::<Json>())
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Stop> {
+        self.take(text.len() + 2, text.len())
+    }
+
+    fn key(&mut self, key: &str) -> Result<(), Stop> {
+        self.take(key.len() + 3, key.len() + ENTRY)
     }
 }
 
-/// The result as a JSON value of at most `bytes` bytes of text, roughly counted.
+/// Bytes of an entry besides its key and its value.
+const ENTRY: usize = 48;
+
+/// The result as a JSON value of at most `bytes` bytes of text.
 pub(crate) fn to_json(meter: &Meter, value: &Val<'_>, bytes: usize) -> Result<Json, Stop> {
-    convert(&mut Room { meter, bytes }, value, 0)
+    let mut room = Room {
+        meter,
+        text: bytes,
+        memory: bytes.saturating_mul(MEMORY_PER_BYTE),
+    };
+    convert(&mut room, value, 0)
 }
 
 fn convert(room: &mut Room<'_>, value: &Val<'_>, depth: usize) -> Result<Json, Stop> {
-    if depth > MAX_DEPTH {
+    if depth > super::MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
-    room.take(4)?;
+    room.value()?;
     Ok(match value {
         Val::Null => Json::Null,
         Val::Bool(value) => Json::Bool(*value),
@@ -48,18 +74,19 @@ fn convert(room: &mut Room<'_>, value: &Val<'_>, depth: usize) -> Result<Json, S
         Val::DayTime(duration) => Json::String(duration.json()),
         Val::JsonList(items) => borrowed_list(room, items, depth)?,
         Val::JsonContext(entries) => borrowed_context(room, entries, depth)?,
-        Val::List(_) => {
-            let list = value.as_list().into_iter().flat_map(|list| list.to_vec());
+        Val::List(list) => {
+            let list = Seq::List(Rc::clone(list));
             Json::Array(
-                list.map(|item| convert(room, &item, depth + 1))
+                list.iter()
+                    .map(|item| convert(room, &item, depth + 1))
                     .collect::<Result<_, _>>()?,
             )
         }
-        Val::Context(_) => {
-            let mut object = Map::new();
-            for (key, value) in value.as_context().map(|context| context.entries()).unwrap_or_default() {
-                room.take(key.as_str().len())?;
-                object.insert(key.as_str().to_owned(), convert(room, &value, depth + 1)?);
+        Val::Context(context) => {
+            let mut object = Map::with_capacity(context.iter().len());
+            for (key, value) in context.iter() {
+                room.key(key.as_str())?;
+                object.insert(key.as_str().to_owned(), convert(room, value, depth + 1)?);
             }
             Json::Object(object)
         }
@@ -83,15 +110,15 @@ fn convert(room: &mut Room<'_>, value: &Val<'_>, depth: usize) -> Result<Json, S
 }
 
 fn string(room: &mut Room<'_>, text: &str) -> Result<Json, Stop> {
-    room.take(text.len())?;
+    room.text(text)?;
     Ok(Json::String(text.to_owned()))
 }
 
 fn borrowed(room: &mut Room<'_>, json: &Json, depth: usize) -> Result<Json, Stop> {
-    if depth > MAX_DEPTH {
+    if depth > super::MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
-    room.take(4)?;
+    room.value()?;
     Ok(match json {
         Json::Null => Json::Null,
         Json::Bool(value) => Json::Bool(*value),
@@ -116,7 +143,7 @@ fn borrowed_list(room: &mut Room<'_>, items: &[Json], depth: usize) -> Result<Js
 fn borrowed_context(room: &mut Room<'_>, entries: &Map<String, Json>, depth: usize) -> Result<Json, Stop> {
     let mut object = Map::new();
     for (key, value) in entries {
-        room.take(key.len())?;
+        room.key(key)?;
         object.insert(key.clone(), borrowed(room, value, depth + 1)?);
     }
     Ok(Json::Object(object))

@@ -2,10 +2,8 @@
 
 use super::{Ctx, Val};
 use crate::feel::error::Stop;
-use crate::feel::limits::{LimitKind, Meter};
+use crate::feel::limits::{CELL, LimitKind, Meter};
 use std::fmt::Write as _;
-
-const MAX_DEPTH: usize = 1_000;
 
 /// The text of a value; strings stand in quotes.
 pub(crate) fn show(meter: &Meter, value: &Val<'_>) -> Result<String, Stop> {
@@ -17,11 +15,11 @@ pub(crate) fn show(meter: &Meter, value: &Val<'_>) -> Result<String, Stop> {
 
 fn write(meter: &Meter, out: &mut String, value: &Val<'_>, depth: usize) -> Result<(), Stop> {
     meter.tick()?;
-    if depth > MAX_DEPTH {
+    if depth > super::MAX_DEPTH {
         return Err(LimitKind::ValueNesting.into());
     }
     // Shared parts may print exponentially: the room that is left bounds the text while it grows.
-    if out.len() / 32 > meter.cells_left() {
+    if out.len() / CELL > meter.cells_left() {
         return Err(LimitKind::Cells.into());
     }
     // Writing to a String cannot fail.
