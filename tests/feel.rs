@@ -1,7 +1,5 @@
 //! Expressions with the results of Camunda's engine. A case without a result must fail.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-
 use deskhand::feel::{Program, Scope, Settings};
 use serde_json::Value;
 

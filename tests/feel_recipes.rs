@@ -64,9 +64,7 @@ fn the_differences_in_the_guide_are_as_described() {
     for (expression, ours) in [
         ("[\"_\", \"a\", \"_\"][item != \"a\"]", json!(["_", "_"])),
         ("substring(\"😀\", 1, 1)", json!("\u{fffd}")),
-        ("number(\"١\")", json!(null)),
         ("matches(\"aa\", \"a{2}{3}\")", json!(null)),
-        ("matches(\"aa\", \"(a)\\\\2\")", json!(null)),
         (
             "{e: 1, d: 2, c: 3, b: 4, a: 5}",
             json!({"e": 1, "d": 2, "c": 3, "b": 4, "a": 5}),

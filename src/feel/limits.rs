@@ -197,6 +197,11 @@ impl Meter {
         self.cells.get()
     }
 
+    /// How many evaluations this one is nested in.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.get()
+    }
+
     /// Enters a nested evaluation; [`Meter::leave`] ends it.
     #[inline]
     pub(crate) fn enter(&self) -> Result<(), LimitKind> {

@@ -27,6 +27,7 @@ mod value;
 
 pub use builtins::{BuiltIn, Overload, find as find_built_in, groups as built_ins};
 pub use error::{EvalError, Warning, WarningKind};
+pub use interpreter::Part;
 pub use limits::{LimitKind, Limits};
 pub use program::{Evaluation, Program};
 pub use settings::{Clock, Scope, Settings};

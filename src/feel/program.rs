@@ -1,7 +1,7 @@
 //! An expression, read once and evaluated as often as needed.
 
 use super::error::{EvalError, Warning};
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, Part};
 use super::limits::Limits;
 use super::settings::{Scope, Settings};
 use super::syntax::{self, ParseError, Tree};
@@ -78,6 +78,29 @@ impl Program {
             value,
             warnings: interpreter.take_warnings(),
         })
+    }
+
+    /// Evaluates and keeps what every part of the expression gave, in the order in which they began: the evaluation
+    /// itself, also when it failed, and at most 1,000 parts.
+    ///
+    /// ```
+    /// use deskhand::feel::{Program, Scope, Settings};
+    ///
+    /// let (result, parts) = Program::parse("1 + 2 * 3").unwrap().explain(&Scope::new(), &Settings::default());
+    /// assert_eq!(result.unwrap().value, 7);
+    /// let shown: Vec<_> = parts.iter().map(|part| (part.depth, part.text.as_str(), part.value.as_deref())).collect();
+    /// assert_eq!(shown[0], (0, "1 + 2 * 3", Some("7")));
+    /// assert!(shown.contains(&(1, "1", Some("1"))));
+    /// ```
+    pub fn explain(&self, scope: &Scope<'_>, settings: &Settings) -> (Result<Evaluation, EvalError>, Vec<Part>) {
+        let interpreter = Interpreter::new(&self.tree, scope, settings).traced();
+        let bytes = settings.limits.output_bytes;
+        let result = interpreter.run(|meter, value| value::to_json(meter, value, bytes));
+        let result = result.map(|value| Evaluation {
+            value,
+            warnings: interpreter.take_warnings(),
+        });
+        (result, interpreter.into_parts(&self.text))
     }
 }
 

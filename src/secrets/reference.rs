@@ -8,8 +8,14 @@
 //! 3. `secrets.NAME`: runs of letters and digits, joined by single `/`, `.`, `_` or `-`.
 
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 const KEYWORD: &str = "secrets.";
+
+/// Prepared once: a job has hundreds of texts, nearly all of them short and without a reference.
+static FIND_KEYWORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEYWORD));
 
 /// How a reference is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +60,7 @@ impl<'a> Iterator for References<'a> {
 
     fn next(&mut self) -> Option<Reference<'a>> {
         loop {
-            let keyword = self.at + self.text.get(self.at..)?.find(KEYWORD)?;
+            let keyword = self.at + FIND_KEYWORD.find(self.text.get(self.at..)?.as_bytes())?;
             let name = keyword + KEYWORD.len();
             if let Some(found) = self.braced(keyword, name) {
                 self.at = found.place.end;

@@ -4,7 +4,7 @@ use super::{BuiltIn, Run, illegal, takes};
 use crate::feel::error::Stop;
 use crate::feel::interpreter::{Interpreter, Outcome, digits, show};
 use crate::feel::limits::{CELL, LimitKind};
-use crate::feel::number::{NotANumber, Number};
+use crate::feel::number::{NotANumber, Number, with_ascii_digits};
 use crate::feel::temporal::{
     Date, LocalDateTime, LocalTime, Months, Temporal, Zone, ZonedDateTime, ZonedTime, literal,
 };
@@ -232,7 +232,7 @@ fn number_of<'a>(text: Option<&str>, arguments: &[Val<'a>]) -> Outcome<'a> {
     let Some(text) = text else {
         return illegal(arguments);
     };
-    match Number::parse(text) {
+    match Number::parse(&with_ascii_digits(text)) {
         Ok(number) => Ok(Val::Number(number)),
         Err(NotANumber::Malformed) => Ok(Val::error(format!(
             "`{}` is no number",

@@ -10,8 +10,10 @@ mod operators;
 mod paths;
 mod suggest;
 mod tests_of_input;
+mod trace;
 
 pub(crate) use env::{Env, Names};
+pub use trace::Part;
 
 use super::error::{EvalError, Stop, Warning, WarningKind};
 use super::limits::{LimitKind, Meter};
@@ -41,6 +43,7 @@ pub(crate) struct Interpreter<'a> {
     /// Results of loops that something still refers to: a result may refer to itself through `partial`, and such a
     /// circle has to be cut by hand.
     circles: RefCell<Vec<Shared<'a>>>,
+    trace: Option<trace::Trace>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -55,7 +58,20 @@ impl<'a> Interpreter<'a> {
             assertion: RefCell::default(),
             now: OnceCell::new(),
             circles: RefCell::default(),
+            trace: None,
         }
+    }
+
+    /// Keeps what every part gives, for [`Interpreter::into_parts`].
+    pub(crate) fn traced(mut self) -> Interpreter<'a> {
+        self.trace = Some(trace::Trace::default());
+        self
+    }
+
+    pub(crate) fn into_parts(self, text: &str) -> Vec<Part> {
+        self.trace
+            .map(|trace| trace.finish(self.tree, text))
+            .unwrap_or_default()
     }
 
     /// Evaluates the whole expression and hands the value to `finish` before anything of it is dropped.
@@ -117,7 +133,25 @@ impl<'a> Interpreter<'a> {
         })
     }
 
+    #[inline]
     pub(crate) fn eval(&self, id: NodeId, env: &Env<'_, 'a>) -> Outcome<'a> {
+        match &self.trace {
+            None => self.eval_node(id, env),
+            Some(trace) => self.eval_traced(trace, id, env),
+        }
+    }
+
+    #[inline(never)]
+    fn eval_traced(&self, trace: &trace::Trace, id: NodeId, env: &Env<'_, 'a>) -> Outcome<'a> {
+        let place = trace.open(id, self.meter.depth());
+        let value = self.eval_node(id, env)?;
+        if let Some(place) = place {
+            trace.close(place, &value);
+        }
+        Ok(value)
+    }
+
+    fn eval_node(&self, id: NodeId, env: &Env<'_, 'a>) -> Outcome<'a> {
         self.meter.tick()?;
         match self.node(id) {
             Node::Null => Ok(Val::Null),
@@ -212,16 +246,22 @@ impl<'a> Interpreter<'a> {
 
     #[inline(never)]
     fn choose(&self, condition: NodeId, then: NodeId, otherwise: NodeId, env: &Env<'_, 'a>) -> Outcome<'a> {
-        let chosen = match self.eval(condition, env)? {
-            Val::Bool(true) => then,
-            Val::Bool(false) => otherwise,
+        let holds = match self.eval(condition, env)? {
+            Val::Bool(holds) => holds,
             Val::NoInput => return Ok(Val::NoInput),
             other => {
                 self.wrong_kind("boolean", &other);
-                otherwise
+                false
             }
         };
-        self.eval(chosen, env)
+        if holds {
+            match self.eval(then, env)? {
+                // As in the real engine, where an error on the way to a result looks like a condition that is none.
+                Val::Error(_) => {}
+                value => return Ok(value),
+            }
+        }
+        self.eval(otherwise, env)
     }
 
     #[inline(never)]

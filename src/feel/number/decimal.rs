@@ -124,7 +124,7 @@ impl Decimal {
         let zeros = self.coefficient.trailing_zeros().min(surplus);
         if zeros > 0 {
             self.coefficient = self.coefficient.scale_down(zeros).0;
-            self.scale -= zeros as i32;
+            self.scale = self.scale.saturating_sub(zeros as i32);
         }
         self
     }

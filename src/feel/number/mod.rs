@@ -8,7 +8,7 @@ mod natural;
 mod text;
 
 pub(crate) use decimal::{ArithmeticError, MAX_DIGITS, Rounding};
-pub(crate) use text::NotANumber;
+pub(crate) use text::{NotANumber, with_ascii_digits};
 
 use decimal::Decimal;
 use std::cmp::Ordering;

@@ -2,7 +2,9 @@
 
 use super::decimal::{Decimal, MAX_DIGITS, PRECISION};
 use super::natural::Natural;
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 /// Why a text is not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,31 @@ pub(crate) fn parse(text: &str) -> Result<Decimal, NotANumber> {
         coefficient,
         scale,
     })
+}
+
+/// The same text with ASCII digits: Java reads the decimal digits of every script.
+pub(crate) fn with_ascii_digits(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    static DIGIT: OnceLock<Option<regex::Regex>> = OnceLock::new();
+    let digit = DIGIT.get_or_init(|| regex::Regex::new(r"^\p{Nd}$").ok());
+    let is_digit = |character: char| {
+        let mut buffer = [0; 4];
+        digit
+            .as_ref()
+            .is_some_and(|digit| digit.is_match(character.encode_utf8(&mut buffer)))
+    };
+    let ascii = |character: char| {
+        if character.is_ascii() || character > '\u{ffff}' || !is_digit(character) {
+            return character;
+        }
+        // The digits of a script stand in order, the zero first.
+        let before =
+            (1..10).take_while(|distance| char::from_u32(u32::from(character) - distance).is_some_and(is_digit));
+        char::from_digit(before.count() as u32, 10).unwrap_or(character)
+    };
+    Cow::Owned(text.chars().map(ascii).collect())
 }
 
 fn parse_exponent(bytes: &[u8]) -> Result<i64, NotANumber> {

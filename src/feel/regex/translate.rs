@@ -44,6 +44,8 @@ pub(super) struct Translator<'p> {
     needs_backtracking: bool,
     has_end_anchor: bool,
     before_last_break: bool,
+    /// Groups that were opened so far and capture.
+    groups: usize,
     /// Flags around the open groups: inline flags end with their group.
     open: Vec<Flags>,
     /// What came last: whether a quantifier may follow, and whether one did.
@@ -67,6 +69,7 @@ pub(super) fn translate(pattern: &str, flags: Flags, before_last_break: bool) ->
         needs_backtracking: false,
         has_end_anchor: false,
         before_last_break,
+        groups: 0,
         open: Vec::new(),
         quantifiable: Last::Nothing,
     };
@@ -114,6 +117,7 @@ impl Translator<'_> {
                     self.out.push_str(LINE_BREAKS);
                     self.out.push(']');
                 }
+                '^' => self.out.push('^'),
                 '$' => self.end_anchor(),
                 '#' if self.flags.comments => {
                     for skipped in self.rest.by_ref() {
@@ -128,13 +132,8 @@ impl Translator<'_> {
                     self.out.push(character);
                 }
                 blank if self.flags.comments && blank.is_ascii_whitespace() => last = self.quantifiable,
-                // Without the flag for Unicode, Java ignores the case of ASCII letters only.
-                other if !other.is_ascii() && self.flags.ignore_case && !self.flags.unicode_case => {
-                    self.out.push_str("(?-i:");
-                    self.out.push(other);
-                    self.out.push(')');
-                }
-                other => self.out.push(other),
+                blank if blank.is_ascii_whitespace() => self.out.push(blank),
+                other => self.character(other),
             }
             self.quantifiable = last;
         }
@@ -208,6 +207,7 @@ impl Translator<'_> {
         self.open.push(self.flags);
         self.out.push('(');
         if self.rest.peek() != Some(&'?') {
+            self.groups += 1;
             return Some(());
         }
         self.rest.next();
@@ -224,6 +224,7 @@ impl Translator<'_> {
                     self.needs_backtracking = true;
                     self.out.push(sign);
                 } else {
+                    self.groups += 1;
                     self.group_name('>')?;
                 }
             }
@@ -323,11 +324,7 @@ impl Translator<'_> {
             'E' => return Some(self.quantifiable),
             '1'..='9' => {
                 self.needs_backtracking = true;
-                self.out.push('\\');
-                self.out.push(character);
-                while let Some(digit) = self.rest.next_if(char::is_ascii_digit) {
-                    self.out.push(digit);
-                }
+                self.back_reference(usize::from(character as u8 - b'0'));
             }
             'k' => {
                 self.needs_backtracking = true;
@@ -337,10 +334,47 @@ impl Translator<'_> {
             }
             other => {
                 let literal = self.literal(other)?;
-                push_literal(&mut self.out, literal);
+                self.character(literal);
             }
         }
         Some(Last::Atom)
+    }
+
+    /// A character that means itself. Without the flag for Unicode, Java ignores the case of ASCII letters only: neither
+    /// that of others, nor the two signs beyond ASCII that are k and s in another case.
+    fn character(&mut self, character: char) {
+        if !self.flags.ignore_case || self.flags.unicode_case {
+            push_literal(&mut self.out, character);
+            return;
+        }
+        match character {
+            'k' | 'K' => self.out.push_str("(?-i:[kK])"),
+            's' | 'S' => self.out.push_str("(?-i:[sS])"),
+            other if other.is_ascii() => push_literal(&mut self.out, other),
+            other => {
+                self.out.push_str("(?-i:");
+                push_literal(&mut self.out, other);
+                self.out.push(')');
+            }
+        }
+    }
+
+    /// More digits belong to the number as long as there is such a group; a group that is not there never matches.
+    fn back_reference(&mut self, first: usize) {
+        let mut group = first;
+        while let Some(digit) = self.rest.peek().and_then(|digit| digit.to_digit(10)) {
+            let longer = group * 10 + digit as usize;
+            if longer > self.groups {
+                break;
+            }
+            group = longer;
+            self.rest.next();
+        }
+        if group > self.groups {
+            self.out.push_str("(?!)");
+        } else {
+            self.out.push_str(&format!(r"(?:\{group})"));
+        }
     }
 
     /// `\Q…\E`.

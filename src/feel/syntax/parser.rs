@@ -17,6 +17,7 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Tree, ParseError> {
     let mut parser = Parser {
         text,
         nodes: Vec::new(),
+        spans: Vec::new(),
         memo: Memo::new(text.len()),
         farthest: 0,
         expected: Vec::new(),
@@ -44,7 +45,11 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Tree, ParseError> {
                     Some(problem),
                 ));
             }
-            return Ok(Tree { nodes, root });
+            return Ok(Tree {
+                nodes,
+                root,
+                spans: parser.spans,
+            });
         }
         parser.expect(end, "an operator");
         parser.expect(end, "the end");
@@ -89,6 +94,7 @@ fn resolve(nodes: &mut [Node], context_keys: &HashSet<Box<str>>) {
 pub(super) struct Parser<'t> {
     pub(super) text: &'t str,
     nodes: Vec<Node>,
+    spans: Vec<(u32, u32)>,
     memo: Memo,
     farthest: usize,
     expected: Vec<&'static str>,
@@ -102,6 +108,7 @@ pub(super) struct Parser<'t> {
 impl Parser<'_> {
     pub(super) fn node(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
+        self.spans.push((0, 0));
         (self.nodes.len() - 1) as NodeId
     }
 
@@ -176,6 +183,13 @@ impl Parser<'_> {
         self.depth += counted;
         let parsed = read(self);
         self.depth -= counted;
+        if let Some((node, end)) = parsed {
+            let span = &mut self.spans[node as usize];
+            // The first rule that gives a node is the one without parentheses around it.
+            if *span == (0, 0) {
+                *span = (at as u32, end as u32);
+            }
+        }
         self.memo.set(rule, at, parsed);
         parsed
     }

@@ -13,6 +13,8 @@ pub(crate) type NodeId = u32;
 pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) root: NodeId,
+    /// Where a node stands in the text, as byte offsets; empty for nodes that are part of a larger one only.
+    pub(crate) spans: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

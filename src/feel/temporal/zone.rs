@@ -50,7 +50,7 @@ pub(crate) enum Clocks {
 
 impl Zone {
     pub(crate) fn offset(seconds: i32) -> Option<Zone> {
-        (seconds.abs() <= MAX_OFFSET).then_some(Zone::Offset(seconds))
+        (seconds.unsigned_abs() <= MAX_OFFSET as u32).then_some(Zone::Offset(seconds))
     }
 
     /// Reads what Java's `ZoneId.of` reads: `Z`, `+hh`, `+hh:mm`, `+hhmm`, `+hh:mm:ss`, `UTC+…`, `GMT+…`, `UT+…`, or a region.

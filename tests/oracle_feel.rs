@@ -1,7 +1,7 @@
 //! The same random expressions through our engine and through the real one.
 //!
-//! Runs when `FEEL_ORACLE` names a program that answers `{"expr", "context"}` lines with `{"ok", "value"}` lines;
-//! `FEEL_SEED` repeats a run and `FEEL_COUNT` sets its length. Without an oracle the expressions only have to be answered.
+//! `FEEL_ORACLE` names a program that answers `{"expr", "context"}` lines with `{"ok", "value"}` lines; `FEEL_SEED` repeats
+//! a run and `FEEL_COUNT` sets its length.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -78,21 +78,29 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn random_expressions_agree_with_the_real_engine() {
+fn random_expressions_are_all_answered() {
     let seed = setting("FEEL_SEED", fastrand::u64(..));
-    let oracle = std::env::var("FEEL_ORACLE").ok();
-    let count = setting("FEEL_COUNT", if oracle.is_some() { 20_000 } else { 2_000 });
+    println!("seed {seed}");
+    let context: Value = serde_json::from_str(VARIABLES).unwrap();
+    let mut generator = Generator::new(seed);
+    let mut values = 0;
+    for _ in 0..2_000 {
+        values += usize::from(matches!(ours(&generator.next().expression, &context), Answer::Value(_)));
+    }
+    // A third is broken on purpose; nearly all others have a value.
+    assert!((1_000..1_900).contains(&values), "{values} of 2,000 have a value");
+}
+
+#[test]
+#[ignore = "needs the real engine: set FEEL_ORACLE to a program that answers line by line"]
+fn random_expressions_agree_with_the_real_engine() {
+    let oracle = std::env::var("FEEL_ORACLE").expect("set FEEL_ORACLE to a program that answers line by line");
+    let seed = setting("FEEL_SEED", fastrand::u64(..));
+    let count = setting("FEEL_COUNT", 20_000);
     println!("seed {seed}, {count} expressions");
     let context: Value = serde_json::from_str(VARIABLES).unwrap();
     let mut generator = Generator::new(seed);
     let cases: Vec<Generated> = (0..count).map(|_| generator.next()).collect();
-    let Some(oracle) = oracle else {
-        for case in &cases {
-            ours(&case.expression, &context);
-        }
-        return;
-    };
-
     let mut child = Command::new(oracle)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -155,6 +163,12 @@ fn random_expressions_agree_with_the_real_engine() {
         "seed {seed}: {total} compared, {differing} differ, {:.3} % agree",
         share * 100.0
     );
+    for (tag, (count, differing)) in compared.iter().filter(|(_, (count, _))| *count >= 50) {
+        assert!(
+            *differing as f64 <= *count as f64 * 0.02,
+            "{tag}: {differing} of {count} differ"
+        );
+    }
     assert!(share >= 0.995, "only {:.3} % agree", share * 100.0);
 }
 
