@@ -38,6 +38,11 @@ pub enum Step {
         /// HTTP status.
         status: u16,
     },
+    /// The other side asked for a pause, and gets it.
+    Throttled {
+        /// How long.
+        pause: Duration,
+    },
     /// A desktop flow was started.
     RunStarted {
         /// Id of the run (`flowsessionid`).

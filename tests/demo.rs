@@ -74,11 +74,12 @@ fn fails_ends_at_the_error_boundary_event() {
 #[test]
 fn slow_waits_for_the_run_and_throttled_for_dataverse() {
     let stories = ["slow", "throttled"].map(|scenario| std::thread::spawn(move || told(scenario)));
-    for story in stories {
-        let (_, last) = story.join().unwrap();
+    let [slow, throttled] = stories.map(|story| story.join().unwrap());
+    for (_, last) in [&slow, &throttled] {
         assert_eq!(last["outcome"], "completed");
         assert_eq!(last["runsStarted"], 1);
     }
+    assert!(names(&throttled.0).contains(&"throttled") && !names(&slow.0).contains(&"throttled"));
 }
 
 #[test]

@@ -186,6 +186,10 @@ fn sentence(seen: &Seen) -> (Style, String) {
         Step::RequestSent { method, host } => (FAINT, format!("{method} to {host}")),
         Step::AnswerReceived { status } if *status >= 400 => (NOTE, format!("answered {status}")),
         Step::AnswerReceived { status } => (FAINT, format!("answered {status}")),
+        Step::Throttled { pause } => (
+            NOTE,
+            format!("Dataverse is busy and asks for a pause of {:.1} s", pause.as_secs_f64()),
+        ),
         Step::RunStarted { run } => (BOLD, format!("desktop flow started, run {run}")),
         Step::RunAdopted { run } => (BOLD, format!("run {run} was started before: waiting for it")),
         Step::RunStatus { status, .. } => (plain, format!("run is {status}")),
@@ -219,6 +223,7 @@ fn fields(seen: &Seen) -> (&'static str, Map<String, Value>) {
         ),
         Step::RequestSent { method, host } => ("request-sent", json!({ "method": method, "host": host })),
         Step::AnswerReceived { status } => ("answer-received", json!({ "status": status })),
+        Step::Throttled { pause } => ("throttled", json!({ "pauseSeconds": pause.as_secs_f64() })),
         Step::RunStarted { run } => ("run-started", json!({ "run": run })),
         Step::RunAdopted { run } => ("run-adopted", json!({ "run": run })),
         Step::RunStatus { run, status } => ("run-status", json!({ "run": run, "status": status })),

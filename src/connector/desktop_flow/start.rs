@@ -103,6 +103,7 @@ impl Session<'_> {
                 Some(left) if throttled => patience = left,
                 _ => return Err(refusals::job_error("Starting the desktop flow", &error)),
             }
+            self.report(Step::Throttled { pause });
             self.unless_abandoned(async {
                 sleep(pause).await;
                 Ok::<(), JobError>(())
