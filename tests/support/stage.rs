@@ -34,10 +34,13 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new(engine_url: &str, scenario: Scenario) -> Self {
+        Self::on(connect(engine_url, Credentials::None), scenario).await
+    }
+
+    pub async fn on(engine: Engine, scenario: Scenario) -> Self {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), World::demo(scenario))
             .await
             .unwrap();
-        let engine = connect(engine_url);
         let answers = Arc::new(Mutex::new(Vec::new()));
         let seen = answers.clone();
         let progress = Progress::watched_by(move |_, step| {
@@ -111,14 +114,16 @@ impl Stage {
     }
 }
 
-pub fn connect(url: &str) -> Engine {
+pub fn connect(url: &str, credentials: Credentials) -> Engine {
+    let tokens = Arc::new(Tokens::new(Client::new().unwrap()));
+    let authority = Authority::new(&credentials, tokens).unwrap();
     let settings = engine::Settings {
         address: url.to_owned(),
-        credentials: Credentials::None,
+        credentials,
         ca_certificate: None,
         override_authority: None,
         tenant_ids: vec![],
         worker_name: "deskhand-test".into(),
     };
-    Engine::new(settings, Authority::none()).unwrap()
+    Engine::new(settings, authority).unwrap()
 }
