@@ -21,6 +21,9 @@
 //! | [`mapping`]   | `resultVariable`, `resultExpression`, `errorExpression` over a response                 |
 //! | [`feel`]      | the FEEL engine: text → program → value                                                 |
 //!
+//! Two leaves that several rooms read: [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
+//! probably meant).
+//!
 //! Around them: [`cli`] (one file a subcommand), [`config`] (what was typed → what it means), [`admin`] (the port for
 //! operations) and [`sandbox`] (a process engine and a Power Automate simulator for the demo and the tests).
 
@@ -40,4 +43,5 @@ pub mod progress;
 pub mod runs;
 pub mod sandbox;
 pub mod secrets;
+pub mod spelling;
 pub mod worker;

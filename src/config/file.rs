@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::settings::Setting;
+use super::settings::{SETTINGS, Setting};
 use super::values::Kind;
-use super::{Environment, Fault, Flags, sources};
+use super::{Environment, Fault, Flags};
+use crate::spelling::nearest;
 
 const DEFAULT_NAME: &str = "deskhand.toml";
 const NAMED_BY: &str = "DESKHAND_CONFIG";
@@ -122,7 +123,7 @@ impl File {
 }
 
 fn unknown(file: &str, key: &str) -> Fault {
-    let hint = match sources::nearest(key) {
+    let hint = match nearest(key, SETTINGS.iter().map(|setting| setting.key)) {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
     };

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::Fault;
 use super::file::File;
-use super::settings::{SETTINGS, Setting};
+use super::settings::Setting;
 use super::values::{self, Kind};
 use crate::secrets::hosts::HostPattern;
 use crate::secrets::policy::Rule;
@@ -272,28 +272,4 @@ impl<'a> Sources<'a> {
         }
         parsed
     }
-}
-
-/// The key that was probably meant.
-pub(super) fn nearest(key: &str) -> Option<&'static str> {
-    SETTINGS
-        .iter()
-        .map(|setting| (distance(key, setting.key), setting.key))
-        .min()
-        .filter(|(distance, _)| *distance <= key.len().max(6) / 3)
-        .map(|(_, key)| key)
-}
-
-/// Levenshtein's distance; keys are short.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

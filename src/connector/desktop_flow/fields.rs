@@ -13,6 +13,7 @@ use crate::job::describe;
 use crate::microsoft::dataverse::Guid;
 use crate::outcome::JobError;
 use crate::secrets::Bound;
+use crate::spelling::nearest;
 
 /// Texts longer than this are described, not shown.
 const LONGEST_SHOWN: usize = 60;
@@ -248,35 +249,6 @@ fn listed<T>(words: &[(&str, T)]) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-/// The word that a typing error is probably for.
-fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    // Longer words are no typing errors, and the comparison below takes the product of both lengths.
-    if word.chars().count() > LONGEST_SHOWN {
-        return None;
-    }
-    words
-        .map(|known| (distance(&word.to_lowercase(), &known.to_lowercase()), known))
-        .min()
-        .filter(|(distance, known)| *distance * 2 <= known.len())
-        .map(|(_, known)| known)
-}
-
-/// Insertions, deletions and replacements between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
