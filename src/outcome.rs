@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::secrets::Redactor;
+
 /// What the engine is told about a job. Exactly one of these leaves for each job that is ours.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -63,6 +65,8 @@ pub enum Remedy {
     Postpone(Duration),
     /// Only a person can mend it: retries 0.
     Incident,
+    /// Whether the work was done is not known, and nobody may do it again at once: nothing is said, the lease decides.
+    Leave,
 }
 
 /// The class of an error as FEEL expressions see it in `error.type`. Modelers compare with these texts, so they are
@@ -165,6 +169,14 @@ impl JobError {
     #[must_use]
     pub fn with_bpmn_error(mut self, code: impl Into<String>) -> Self {
         self.bpmn_error = Some(code.into());
+        self
+    }
+
+    /// The same error without the values that the redactor knows.
+    #[must_use]
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        self.message = redactor.text(&self.message).into_owned();
+        self.variables = self.variables.map(|variables| redactor.value(variables));
         self
     }
 

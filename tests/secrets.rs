@@ -434,11 +434,11 @@ mod directory {
     #[tokio::test]
     async fn a_file_that_is_too_large_or_no_text_is_an_error_that_shows_nothing_of_it() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("LARGE"), "x".repeat(1024 * 1024 + 1)).unwrap();
+        fs::write(directory.path().join("LARGE"), "x".repeat(64 * 1024 + 1)).unwrap();
         fs::write(directory.path().join("BINARY"), [b'p', b'w', 0xff]).unwrap();
         let large = get(directory.path(), "LARGE").await.unwrap_err().to_string();
         assert!(
-            large.contains("LARGE: larger than 1048576 bytes") && !large.contains("xxx"),
+            large.contains("LARGE: larger than 65536 bytes") && !large.contains("xxx"),
             "{large}"
         );
         let binary = get(directory.path(), "BINARY").await.unwrap_err().to_string();

@@ -484,3 +484,56 @@ async fn a_job_timeout_of_the_task_is_set_before_the_work() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_job_that_is_given_to_us_again_while_we_work_on_it_is_worked_on_once() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(gateway.url(), settings());
+    gateway.push(job(1, "wait")).await;
+    gateway.push(job(1, "wait")).await;
+    gateway.push(job(2, "work")).await;
+    assert_eq!(gateway.outcome().await, completed(2));
+    assert_eq!(worker.connector.most_at_once.load(Ordering::SeqCst), 2);
+    worker.connector.go_on.notify_one();
+    assert_eq!(gateway.outcome().await, completed(1));
+    assert_eq!(worker.stopped().await, Ended::Drained);
+    assert_eq!(gateway.pending().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_pushed_job_that_used_a_third_of_its_lease_in_a_buffer_is_handed_back() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    let pushed = |key, ago: Duration| {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let deadline = i64::try_from((now - ago + Duration::from_secs(60)).as_millis()).unwrap();
+        ActivatedJob {
+            deadline,
+            ..job(key, "work")
+        }
+    };
+    gateway.push(pushed(1, Duration::ZERO)).await;
+    assert_eq!(gateway.outcome().await, completed(1));
+    gateway.push(pushed(2, Duration::from_secs(30))).await;
+    assert!(matches!(
+        gateway.outcome().await,
+        Command::Fail { key: 2, retries: 3, .. }
+    ));
+    // Its lease is over: whoever has it now must not be disturbed.
+    gateway.push(pushed(3, Duration::from_secs(90))).await;
+    gateway.push(pushed(4, Duration::ZERO)).await;
+    assert_eq!(gateway.outcome().await, completed(4));
+}
+
+#[tokio::test]
+async fn a_failure_is_not_said_twice_when_the_first_time_may_have_been_heard() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(gateway.url(), settings());
+    gateway.refuse_next(Rpc::Fail, Status::aborted("the connection to the broker closed"));
+    gateway.push(job(1, "panic")).await;
+    assert!(matches!(gateway.outcome().await, Command::Fail { key: 1, .. }));
+    assert_eq!(worker.stopped().await, Ended::Drained);
+    assert_eq!(gateway.pending().await, vec![]);
+}

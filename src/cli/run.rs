@@ -69,6 +69,14 @@ pub(super) async fn run(args: Args) -> ExitCode {
     for used in &config.used {
         tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");
     }
+    if config
+        .secrets
+        .environment
+        .as_ref()
+        .is_some_and(|environment| environment.prefix.is_empty())
+    {
+        tracing::warn!("secrets.prefix is empty: a task can name any environment variable of this process as a secret");
+    }
     let seen = tokio::spawn(look_for_engine(parts.engine.clone(), readiness.clone()));
     let ended = worker::run(
         parts.engine,

@@ -8,6 +8,13 @@ use crate::engine::{Credentials, Settings};
 const SAAS_TOKEN_URL: &str = "https://login.cloud.camunda.io/oauth/token";
 const SAAS_AUDIENCE: &str = "zeebe.camunda.io";
 
+const CREDENTIALS_IN_URL: &str =
+    "a URL with a user name or a query ends up in logs: write credentials in engine.client_id or engine.username";
+
+fn has_credentials(url: &url::Url) -> bool {
+    !url.username().is_empty() || url.password().is_some() || url.query().is_some()
+}
+
 pub(super) fn settings(s: &mut Sources<'_>) -> Settings {
     let credentials = credentials(s);
     let with_tokens = matches!(credentials, Credentials::OAuth { .. });
@@ -66,7 +73,12 @@ fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
     };
     let address = format!("{scheme}://{authority}");
     match url::Url::parse(&address) {
-        Ok(url) if url.host().is_some() && matches!(url.path(), "" | "/") => {}
+        Ok(url) if has_credentials(&url) => {
+            s.hide("engine.address");
+            let place = s.place("engine.address");
+            s.fault(place, CREDENTIALS_IN_URL);
+        }
+        Ok(url) if url.host().is_some() && matches!(url.path(), "" | "/") && url.query().is_none() => {}
         _ => {
             let place = s.place("engine.address");
             s.fault(
@@ -97,9 +109,17 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
         (Some(client_id), Some(client_secret)) => {
             let saas = token_url.as_deref().is_none_or(|url| url == SAAS_TOKEN_URL);
             let token_url = token_url.unwrap_or_else(|| SAAS_TOKEN_URL.to_owned());
-            if let Err(error) = url::Url::parse(&token_url) {
-                let place = s.place("engine.token_url");
-                s.fault(place, format!("`{token_url}` is not a URL ({error})"));
+            match url::Url::parse(&token_url) {
+                Ok(url) if has_credentials(&url) => {
+                    s.hide("engine.token_url");
+                    let place = s.place("engine.token_url");
+                    s.fault(place, CREDENTIALS_IN_URL);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let place = s.place("engine.token_url");
+                    s.fault(place, format!("this is not a URL ({error})"));
+                }
             }
             let audience = audience.or_else(|| saas.then(|| SAAS_AUDIENCE.to_owned()));
             return Credentials::OAuth {

@@ -66,11 +66,11 @@ fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
-            // The parser's text shows line, column and the line itself.
-            faults.push(Fault {
-                place: name,
-                message: error.to_string().trim_end().to_owned(),
-            });
+            // The parser's own text shows the whole line, which may hold a secret.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let message = format!("line {line}: {}", error.message());
+            faults.push(Fault { place: name, message });
             return (file, faults);
         }
     };
@@ -115,7 +115,13 @@ impl File {
                 let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
                 texts.ok_or_else(|| fault("must be a list of texts".into()))?.join(",")
             }
-            other => return Err(fault(format!("takes no {}", other.type_str()))),
+            other => {
+                return Err(fault(format!(
+                    "is {}, but takes {}",
+                    other.type_str(),
+                    setting.kind.placeholder()
+                )));
+            }
         };
         self.values.insert(setting.key, text);
         Ok(())

@@ -117,7 +117,7 @@ impl Config {
             },
             policy: policy::Settings {
                 rules,
-                organizations: s.hosts("secrets.organizations"),
+                organizations: s.organizations("secrets.organizations"),
                 cloud: match s.choice("secrets.cloud") {
                     "gcc" => Cloud::Gcc,
                     "gcc-high" => Cloud::GccHigh,
@@ -129,6 +129,7 @@ impl Config {
             connectors: connector::Settings {
                 http_json: connector::http_json::Settings {
                     max_response_bytes: s.count("http.max_response_bytes", 1_024..=1_073_741_824),
+                    total_timeout: s.duration("http.total_timeout"),
                 },
                 desktop_flow: connector::desktop_flow::Settings {
                     outputs_max_bytes: s.count("desktop_flow.max_output_bytes", 1_024..=33_554_432),
@@ -138,7 +139,7 @@ impl Config {
                     ..connector::desktop_flow::Settings::default()
                 },
             },
-            job_types: s.list("worker.job_types"),
+            job_types: s.job_types("worker.job_types"),
             log: Log {
                 filter: s.text("log.filter"),
                 json: s.choice("log.format") == "json",

@@ -74,6 +74,7 @@ fn also(setting: &Setting) -> String {
 fn toml_default(setting: &Setting) -> String {
     match setting.kind {
         Kind::List => "[]".to_owned(),
+        Kind::Switch if setting.default.is_empty() => "false".to_owned(),
         Kind::Count | Kind::Switch if !setting.default.is_empty() => setting.default.to_owned(),
         _ => format!("\"{}\"", setting.default),
     }

@@ -117,6 +117,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
     setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
     setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),
+    setting(
+        "http.total_timeout",
+        Kind::Duration,
+        "10m",
+        "How long a call of io.camunda:http-json:1 may take in all, whatever the task's own timeouts say.",
+    ),
     setting("desktop_flow.max_output_bytes", Kind::Count, "2097152", "The largest outputs of a desktop flow that are read unless the task says otherwise, in bytes."),
     setting("desktop_flow.missing_grace", Kind::Duration, "30s", "How long a run that was just started may be unreadable before it counts as lost."),
     setting("desktop_flow.longest_pause", Kind::Duration, "30s", "Pauses up to this long, asked for by a throttled start, are waited for here; longer ones in the engine."),

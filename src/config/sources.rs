@@ -11,8 +11,10 @@ use super::Fault;
 use super::file::File;
 use super::settings::Setting;
 use super::values::{self, Kind};
-use crate::secrets::hosts::HostPattern;
+use crate::connector::JOB_TYPES;
+use crate::secrets::hosts::{HostPattern, PatternError};
 use crate::secrets::policy::Rule;
+use crate::spelling::nearest;
 
 /// Environment variables; the process's, or a map in tests.
 pub trait Environment {
@@ -170,6 +172,13 @@ impl<'a> Sources<'a> {
         self.optional(key).map(SecretString::from)
     }
 
+    /// A value that turned out to hold a credential is not shown any more.
+    pub(super) fn hide(&mut self, key: &str) {
+        for used in self.used.iter_mut().filter(|used| used.key == key) {
+            used.shown = "***".into();
+        }
+    }
+
     /// Where a setting's value comes from, for a fault that needs two settings to be seen.
     pub(super) fn place(&self, key: &str) -> String {
         match Setting::find(key).and_then(|setting| self.look_up(setting)) {
@@ -233,29 +242,52 @@ impl<'a> Sources<'a> {
         self.parsed(key, &expected, parse, "")
     }
 
-    pub(super) fn hosts(&mut self, key: &str) -> Vec<HostPattern> {
+    /// Organisations are named one by one: a pattern of a whole cloud would let in an attacker's own.
+    pub(super) fn organizations(&mut self, key: &str) -> Vec<HostPattern> {
         let mut hosts = Vec::new();
         for text in self.list(key) {
-            match text.parse() {
+            let parsed = match text.contains('*') {
+                true => Err("name each organisation: a pattern would let in others' organisations too".to_owned()),
+                false => text.parse().map_err(|error: PatternError| error.to_string()),
+            };
+            match parsed {
                 Ok(host) => hosts.push(host),
                 Err(error) => {
                     let place = self.place(key);
-                    self.fault(place, format!("`{text}` is not a host: {error}"));
+                    self.fault(place, format!("`{text}`: {error}"));
                 }
             }
         }
         hosts
     }
 
+    /// Job types that deskhand has a connector for.
+    pub(super) fn job_types(&mut self, key: &str) -> Vec<String> {
+        let types = self.list(key);
+        for unknown in types.iter().filter(|name| !JOB_TYPES.contains(&name.as_str())) {
+            let place = self.place(key);
+            self.fault(place, not_a_job_type(unknown));
+        }
+        types
+    }
+
     pub(super) fn rules(&mut self) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (at, text) in std::mem::take(&mut self.file.rules).into_iter().enumerate() {
+            let place = format!("{}, secrets.rule number {}", self.file.name, at + 1);
+            if text.hosts.is_empty() {
+                self.fault(&place, "`hosts` is empty: name the hosts that the secret may go to");
+            }
+            for unknown in text
+                .connectors
+                .iter()
+                .filter(|name| !JOB_TYPES.contains(&name.as_str()))
+            {
+                self.fault(&place, not_a_job_type(unknown));
+            }
             match Rule::new(&text.name, text.hosts.iter().map(String::as_str)) {
                 Ok(rule) => rules.push(rule.for_connectors(text.connectors)),
-                Err(error) => {
-                    let place = format!("{}, secrets.rule number {}", self.file.name, at + 1);
-                    self.fault(place, error.to_string());
-                }
+                Err(error) => self.fault(&place, error.to_string()),
             }
         }
         rules
@@ -272,4 +304,12 @@ impl<'a> Sources<'a> {
         }
         parsed
     }
+}
+
+fn not_a_job_type(name: &str) -> String {
+    let hint = match nearest(name, JOB_TYPES.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; there are {}", JOB_TYPES.join(" and ")),
+    };
+    format!("deskhand has no connector for the job type `{name}`{hint}")
 }

@@ -83,6 +83,9 @@ pub struct Settings {
     pub desktop_flow: desktop_flow::Settings,
 }
 
+/// The job types of all connectors.
+pub const JOB_TYPES: [&str; 2] = [http_json::JOB_TYPE, desktop_flow::JOB_TYPE];
+
 /// Every connector that deskhand has. They share connections and tokens; each keeps to the rules that name it.
 pub fn all(client: &Client, tokens: &Arc<Tokens>, policy: &Policy, settings: &Settings) -> Vec<Arc<dyn Connector>> {
     let policy_of = |job_type| Arc::new(policy.for_connector(job_type));

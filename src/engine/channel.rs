@@ -107,10 +107,14 @@ impl Engine {
     /// # Errors
     /// The gRPC status when it cannot be reached or refuses.
     pub async fn topology(&self) -> Result<Topology, tonic::Status> {
-        let request = self.authority.authorize(TopologyRequest {}).await?;
-        let answer = tokio::time::timeout(CALL_TIMEOUT, self.unary.clone().topology(request))
+        let call = async {
+            let request = self.authority.authorize(TopologyRequest {}).await?;
+            self.unary.clone().topology(request).await
+        };
+        let answer = tokio::time::timeout(CALL_TIMEOUT, call)
             .await
-            .map_err(|_| tonic::Status::deadline_exceeded("no answer within 20 s"))??
+            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer within 20 s")))
+            .inspect_err(|status| self.authority.heard(status))?
             .into_inner();
         Ok(Topology {
             gateway_version: answer.gateway_version,

@@ -55,13 +55,15 @@ impl Commands {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer to the command"),
             };
-            match verdict(&status, unsure) {
+            match verdict(&status, outcome, unsure) {
                 Verdict::Final(told) => return told,
+                // Said twice, a failure would free the job while somebody else works on it.
+                Verdict::Again { ambiguous: true } if frees_the_job(outcome) => {
+                    return Told::Unheard(Reason(&status).to_string());
+                }
                 Verdict::Again { ambiguous } => unsure |= ambiguous,
             }
-            if status.code() == Code::Unauthenticated {
-                self.engine.authority.refused();
-            }
+            self.engine.authority.heard(&status);
             let jittered = pause.mul_f64(0.5 + fastrand::f64());
             if Instant::now() + jittered >= until {
                 return Told::Unheard(Reason(&status).to_string());
@@ -83,8 +85,11 @@ impl Commands {
             operation_reference: None,
             lease_token: job.lease_token.clone(),
         };
-        let request = self.engine.authority.authorize(message).await?;
-        bounded(self.engine.unary.clone().update_job_timeout(request)).await
+        self.bounded(async {
+            let request = self.engine.authority.authorize(message).await?;
+            self.engine.unary.clone().update_job_timeout(request).await
+        })
+        .await
     }
 
     /// Sets variables in the task's own scope: they come back with the job's next activation and go no further.
@@ -98,8 +103,21 @@ impl Commands {
             local: true,
             operation_reference: None,
         };
-        let request = self.engine.authority.authorize(message).await?;
-        bounded(self.engine.unary.clone().set_variables(request)).await
+        self.bounded(async {
+            let request = self.engine.authority.authorize(message).await?;
+            self.engine.unary.clone().set_variables(request).await
+        })
+        .await
+    }
+
+    /// One try of a call, with the token that it needs, in bounded time.
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<(), Status> {
+        let result = tokio::time::timeout(CALL_TIMEOUT, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to the call")));
+        result
+            .map(drop)
+            .inspect_err(|status| self.engine.authority.heard(status))
     }
 
     async fn send(&self, job: &Job, outcome: &Outcome) -> Result<(), Status> {
@@ -150,13 +168,6 @@ impl Commands {
     }
 }
 
-async fn bounded<T>(call: impl Future<Output = Result<T, Status>>) -> Result<(), Status> {
-    tokio::time::timeout(CALL_TIMEOUT, call)
-        .await
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to the call")))
-        .map(drop)
-}
-
 fn json(variables: &Map<String, Value>) -> String {
     if variables.is_empty() {
         return "{}".into();
@@ -169,12 +180,24 @@ enum Verdict {
     Again { ambiguous: bool },
 }
 
+/// A failure makes the job free for others at once.
+fn frees_the_job(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fail { .. })
+}
+
 /// The status table of the gateway (`GrpcErrorMapper`), read as: said, never, or once more.
-fn verdict(status: &Status, unsure: bool) -> Verdict {
+fn verdict(status: &Status, outcome: &Outcome, unsure: bool) -> Verdict {
     let text = || Reason(status).to_string();
     match status.code() {
         Code::NotFound if unsure => Verdict::Final(Told::Acknowledged),
-        Code::NotFound | Code::FailedPrecondition => Verdict::Final(Told::Gone(text())),
+        Code::NotFound => Verdict::Final(Told::Gone(text())),
+        // A listener's job takes no BPMN error; that is no state of the job's that passes.
+        Code::FailedPrecondition
+            if matches!(outcome, Outcome::BpmnError { .. }) && !status.message().contains("in state") =>
+        {
+            Verdict::Final(Told::Refused(text()))
+        }
+        Code::FailedPrecondition => Verdict::Final(Told::Gone(text())),
         // Two shapes of "too large", both seen on real engines; repeating either is hopeless.
         Code::ResourceExhausted if status.message().contains("message exceeds maximum size") => {
             Verdict::Final(Told::TooLarge)
@@ -184,14 +207,21 @@ fn verdict(status: &Status, unsure: bool) -> Verdict {
         Code::ResourceExhausted => Verdict::Again { ambiguous: false },
         // A token may have expired on the way; the next try brings a fresh one.
         Code::Unauthenticated => Verdict::Again { ambiguous: false },
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DataLoss => Verdict::Again { ambiguous: true },
+        // No leader, no topology, no connection: the gateway says so before it hands a command to a broker.
+        Code::Unavailable => Verdict::Again {
+            ambiguous: !matches!(outcome, Outcome::Fail { .. }),
+        },
+        Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::Unknown | Code::DataLoss => {
+            Verdict::Again { ambiguous: true }
+        }
+        // Not the gateway's word: a connection that broke, or a proxy in between that answered itself.
+        Code::Internal | Code::Unimplemented if !is_the_gateways(status) => Verdict::Again { ambiguous: true },
         _ => Verdict::Final(Told::Refused(text())),
     }
+}
+
+fn is_the_gateways(status: &Status) -> bool {
+    std::error::Error::source(status).is_none() && !status.message().contains("mapped from HTTP status code")
 }
 
 #[cfg(test)]
@@ -199,7 +229,8 @@ mod tests {
     use super::*;
 
     fn told(code: Code, message: &str, unsure: bool) -> Option<Told> {
-        match verdict(&Status::new(code, message), unsure) {
+        let outcome = Outcome::Complete { variables: Map::new() };
+        match verdict(&Status::new(code, message), &outcome, unsure) {
             Verdict::Final(told) => Some(told),
             Verdict::Again { .. } => None,
         }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use url::Url;
 
 use crate::http::token::{Audience, TokenRequest, Tokens};
@@ -130,9 +130,11 @@ impl Authority {
         Ok(request)
     }
 
-    /// The engine refused our token: the next call fetches a fresh one.
-    pub fn refused(&self) {
-        if let Way::Token { tokens, request } = self.way.as_ref() {
+    /// What the engine said to a call: when it refused our token, the next call fetches a fresh one.
+    pub fn heard(&self, status: &Status) {
+        if status.code() == Code::Unauthenticated
+            && let Way::Token { tokens, request } = self.way.as_ref()
+        {
             tokens.forget(request);
         }
     }

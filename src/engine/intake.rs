@@ -104,8 +104,8 @@ impl Push {
         if self.opened.elapsed() >= HEALTHY_AFTER {
             self.pause = FIRST_PAUSE;
         }
-        if status.is_some_and(|status| status.code() == Code::Unauthenticated) {
-            self.engine.authority.refused();
+        if let Some(status) = status {
+            self.engine.authority.heard(status);
         }
         let jittered = self.pause.mul_f64(0.5 + fastrand::f64());
         let job_type = &self.subscription.job_type;
@@ -167,11 +167,15 @@ impl Poll {
             tenant_ids: engine.settings().tenant_ids.clone(),
             ..ActivateJobsRequest::default()
         };
-        let request = engine.authority.authorize(message).await?;
         let mut client = engine.unary.clone();
-        let answers = tokio::time::timeout_at(until, client.activate_jobs(request))
+        let call = async {
+            let request = engine.authority.authorize(message).await?;
+            client.activate_jobs(request).await
+        };
+        let answers = tokio::time::timeout_at(until, call)
             .await
-            .map_err(|_| Status::deadline_exceeded("the poll was not answered"))??
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the poll was not answered")))
+            .inspect_err(|status| engine.authority.heard(status))?
             .into_inner();
         Ok(Self { answers, until })
     }
@@ -215,7 +219,8 @@ pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(A_YEAR).clamp(1, A_YEAR)
 }
 
-fn refuses_for_good(status: &Status) -> bool {
+/// Is this refused until somebody changes something?
+pub(crate) fn refuses_for_good(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub use channel::Engine;
 pub use commands::{Commands, Told};
 pub use credentials::Credentials;
+pub(crate) use intake::refuses_for_good;
 pub use intake::{Poll, Push, Subscription};
 
 /// Where the engine is and who we are to it.

@@ -54,6 +54,8 @@ fn has_credentials(request: &Request) -> bool {
         || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION]
             .iter()
             .any(|name| request.headers.contains_key(name))
+        // An API key under a name of its own.
+        || request.headers.values().any(reqwest::header::HeaderValue::is_sensitive)
 }
 
 #[cfg(test)]

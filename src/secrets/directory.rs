@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use super::provider::{Provider, ProviderError, SecretScope};
 
 /// The largest value, in bytes: what Kubernetes allows a whole secret.
-const LARGEST: u64 = 1024 * 1024;
+const LARGEST: u64 = 64 * 1024;
 /// A network mount may hang; a job must not hang with it.
 const PATIENCE: Duration = Duration::from_secs(5);
 

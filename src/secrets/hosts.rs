@@ -24,7 +24,7 @@ enum Name {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// 443 for https, 80 for http.
+    /// 443, and https: plain http needs a port that is written.
     Usual,
     Exactly(u16),
     Any,
@@ -54,7 +54,7 @@ impl HostPattern {
         host && match self.port {
             Port::Any => true,
             Port::Exactly(port) => url.port_or_known_default() == Some(port),
-            Port::Usual => url.port().is_none(),
+            Port::Usual => url.scheme() == "https" && url.port().is_none(),
         }
     }
 }
@@ -180,16 +180,18 @@ mod tests {
     fn addresses_are_compared_as_addresses() {
         assert!(matches("127.0.0.1:*", "http://127.0.0.1:8080/"));
         assert!(matches("127.0.0.1:*", "http://2130706433/"));
-        assert!(matches("127.0.0.1", "http://0x7f.0.0.1/"));
+        assert!(matches("127.0.0.1", "https://0x7f.0.0.1/"));
         assert!(matches("[::1]:8443", "https://[0:0:0:0:0:0:0:1]:8443/"));
         assert!(!matches("127.0.0.1:*", "http://127.0.0.2:8080/"));
         assert!(!matches("localhost:*", "http://127.0.0.1/"));
     }
 
     #[test]
-    fn without_a_port_only_the_usual_one_of_the_scheme_matches() {
-        assert!(matches("example.com", "http://example.com:80/"));
-        assert!(!matches("example.com", "http://example.com:443/"));
+    fn without_a_port_only_https_on_its_usual_one_matches() {
+        assert!(matches("example.com", "https://example.com:443/"));
+        assert!(!matches("example.com", "http://example.com/"));
+        assert!(!matches("example.com", "https://example.com:8443/"));
+        assert!(matches("example.com:80", "http://example.com/"));
         assert!(matches("example.com:443", "https://example.com/"));
     }
 

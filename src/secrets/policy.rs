@@ -128,13 +128,16 @@ impl Policy {
         Self::of_rules(rules.collect())
     }
 
-    /// What this policy says to one connector: rules for others are left out.
+    /// What this policy says to one connector. A rule for others still names its secrets, so that they do not count as
+    /// having none; it only opens no way.
     #[must_use]
     pub fn for_connector(&self, job_type: &str) -> Self {
         let mut settings = Settings::clone(&self.settings);
-        settings
-            .rules
-            .retain(|rule| rule.connectors.is_empty() || rule.connectors.iter().any(|one| one == job_type));
+        for rule in &mut settings.rules {
+            if !rule.connectors.is_empty() && !rule.connectors.iter().any(|one| one == job_type) {
+                rule.hosts.clear();
+            }
+        }
         Self::new(settings)
     }
 

@@ -14,6 +14,8 @@ use crate::outcome::JobError;
 
 /// JSON from the engine is not nested deeper: the parser refuses it. Values from elsewhere are held to the same.
 const DEEPEST: usize = 128;
+/// Bytes after which a path is not told any further.
+const LONGEST_PATH: usize = 512;
 /// References in one job.
 const MOST_REFERENCES: usize = 10_000;
 /// Bytes that the values put into one job may take together.
@@ -234,10 +236,13 @@ impl Path {
     fn enter(&mut self, name: &str) -> Result<usize, JobError> {
         self.descend()?;
         let before = self.text.len();
-        if !self.text.is_empty() {
-            self.text.push('.');
+        // A path is kept for each reference: a property's name may be as long as the job, its path may not.
+        if self.text.len() < LONGEST_PATH {
+            if !self.text.is_empty() {
+                self.text.push('.');
+            }
+            self.text.extend(name.chars().take(LONGEST_PATH));
         }
-        self.text.push_str(name);
         Ok(before)
     }
 

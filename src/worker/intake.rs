@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::age::Ages;
 use super::lease::Lease;
 use super::running::Running;
-use crate::engine::{Engine, Poll, Push, Subscription};
+use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
 
 /// The most that one poll asks for.
@@ -22,6 +23,9 @@ const LARGEST_BATCH: usize = 32;
 const POLL_WITHOUT_STREAM: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long an intake without a job sits on the last permit while another waits for it.
+const SHARE_TICKET: Duration = Duration::from_millis(100);
+const HAND_BACK_AT_ONCE: usize = 16;
 /// Pushed jobs that still lie in our buffers when we stop; a stream window holds a few hundred.
 const MOST_UNREAD: usize = 1_000;
 
@@ -62,6 +66,7 @@ impl Intake {
             .then(|| Push::new(self.engine.clone(), self.subscription.clone()));
         // Replicas that start together must not ask together for ever.
         let mut backlog = Backlog::due_in(self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64()));
+        let mut ages = Ages::new();
         loop {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,
@@ -73,14 +78,14 @@ impl Intake {
             let idle = self.idle_pause(push.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
-                job = pushed(&mut push) => {
-                    self.running.begin(job, permit, Lease::new(Instant::now(), self.subscription.lease));
-                }
+                job = pushed(&mut push) => self.begin_pushed(job, permit, &mut ages),
+                // Another job type waits for the only ticket, and we sit idle on it.
+                () = tokio::time::sleep(SHARE_TICKET), if self.permits.available_permits() == 0 => drop(permit),
                 () = backlog.due(idle) => backlog.ask(self.poll_with(permit)),
             }
         }
         if let Some(push) = push {
-            self.hand_back_unread(push).await;
+            self.hand_back_unread(push, ages).await;
         }
     }
 
@@ -107,12 +112,40 @@ impl Intake {
         tasks.spawn(async move { poll(&engine, &subscription, &running, permits).await })
     }
 
-    /// What the gateway pushed and nobody read: given back at once, so that another replica need not wait for the lease.
-    async fn hand_back_unread(&self, mut push: Push) {
-        for _ in 0..MOST_UNREAD {
-            let Some(job) = push.next().now_or_never() else { return };
-            self.running.hand_back(job);
+    /// A pushed job may have lain in buffers while its lease ran: one that has used a third of it is given back.
+    fn begin_pushed(&self, job: Job, permit: OwnedSemaphorePermit, ages: &mut Ages) {
+        let length = self.subscription.lease;
+        let age = ages.of(job.deadline, length);
+        let read = Instant::now();
+        let lease = Lease::new(read.checked_sub(age).unwrap_or(read), length);
+        if age <= length / 3 {
+            return self.running.begin(job, permit, lease);
         }
+        tracing::info!(job = job.key, ?age, "lay too long in a buffer; not begun");
+        let running = self.running.clone();
+        self.running
+            .tasks
+            .spawn(async move { running.hand_back(&job, lease).await });
+    }
+
+    /// What the gateway pushed and nobody read: given back at once, so that another replica need not wait for the lease.
+    async fn hand_back_unread(&self, mut push: Push, mut ages: Ages) {
+        let length = self.subscription.lease;
+        let unread = std::iter::from_fn(|| push.next().now_or_never()).take(MOST_UNREAD);
+        let unread: Vec<(Job, Lease)> = unread
+            .map(|job| {
+                let read = Instant::now();
+                let began = read.checked_sub(ages.of(job.deadline, length)).unwrap_or(read);
+                (job, Lease::new(began, length))
+            })
+            .collect();
+        drop(push);
+        // A broker takes a few dozen commands at once; more would only be refused.
+        futures_util::stream::iter(unread)
+            .for_each_concurrent(HAND_BACK_AT_ONCE, |(job, lease)| async move {
+                self.running.hand_back(&job, lease).await;
+            })
+            .await;
     }
 }
 
@@ -145,7 +178,11 @@ async fn poll(
     let mut poll = match Poll::start(engine, subscription, asked).await {
         Ok(poll) => poll,
         Err(status) => {
-            tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll failed");
+            if refuses_for_good(&status) {
+                tracing::warn!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the engine refuses the poll");
+            } else {
+                tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll failed");
+            }
             return Found::Nothing;
         }
     };
@@ -156,7 +193,7 @@ async fn poll(
                     match permits.pop() {
                         Some(permit) => running.begin(job, permit, lease),
                         // More than was asked for: not ours to keep.
-                        None => running.hand_back(job),
+                        None => running.hand_back(&job, lease).await,
                     }
                 }
             }

@@ -86,11 +86,14 @@ impl<'a> EngineHold<'a> {
             if Instant::now() >= lease.lapses() {
                 return Lost::Lapsed;
             }
-            match self.renew(lease.length()).await {
+            let Ok(renewed) = tokio::time::timeout_at(lease.lapses(), self.renew(lease.length())).await else {
+                return Lost::Lapsed;
+            };
+            match renewed {
                 Ok(()) => {}
-                Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
-                    return Lost::Rejected;
-                }
+                Err(status) if status.code() == Code::NotFound => return Lost::Rejected,
+                // The engine has stopped waiting, but nobody else has the job yet: a finished outcome is still taken.
+                Err(status) if status.code() == Code::FailedPrecondition => return Lost::Lapsed,
                 Err(status) => {
                     tracing::debug!(job = self.job.key, code = ?status.code(), "the heartbeat was not heard; trying again");
                     let pause = (lease.length() / 20).clamp(Duration::from_millis(50), Duration::from_secs(5));

@@ -3,12 +3,14 @@
 //! In goes a shutdown token; out comes, when everything is done, how it ended ([`Ended`]). [`pipeline`] is one job's way
 //! on one page.
 
+mod age;
 mod intake;
 mod lease;
 pub mod pipeline;
 mod running;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -82,6 +84,8 @@ pub async fn run(
         tasks: tasks.clone(),
         stop: stop.clone(),
         let_go: let_go.clone(),
+        held: Mutex::default(),
+        left: AtomicUsize::new(0),
     });
     let intakes = TaskTracker::new();
     for connector in pipeline.connectors() {
@@ -104,21 +108,19 @@ pub async fn run(
     intakes.wait().await;
     tasks.close();
 
-    let waiting = tasks.len();
+    let waiting = running.held();
     if waiting > 0 {
         tracing::info!(jobs = waiting, grace = ?settings.drain_grace, "stopping: running jobs may finish");
     }
-    if tokio::time::timeout(settings.drain_grace, tasks.wait()).await.is_ok() {
-        return Ended::Drained;
+    if tokio::time::timeout(settings.drain_grace, tasks.wait()).await.is_err() {
+        let_go.cancel();
+        // What has not ended by then is counted as left.
+        let _ = tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait()).await;
     }
-    let_go.cancel();
-    if tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait())
-        .await
-        .is_ok()
-    {
-        return Ended::Drained;
+    match running.held() + running.left.load(Ordering::Relaxed) {
+        0 => Ended::Drained,
+        left => Ended::Left(left),
     }
-    Ended::Left(tasks.len())
 }
 
 /// An intake never ends while it is wanted: should it panic, it is begun again, and the defect is said.

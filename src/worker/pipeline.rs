@@ -13,9 +13,12 @@ use super::Hold;
 use crate::connector::{Call, Connector, Response};
 use crate::job::Job;
 use crate::mapping::{Mapper, Plan, failure};
-use crate::outcome::{JobError, Outcome};
+use crate::outcome::{JobError, Outcome, Remedy};
 use crate::progress::{Progress, Step};
 use crate::secrets::{Bound, Redactor, SecretScope, Secrets};
+
+/// What a panic becomes: its payload may hold anything, so it is not shown.
+pub(super) const DEFECT: &str = "deskhand has a defect that broke off this job; its log names the place.";
 
 /// The way of a job through the rooms.
 pub struct Pipeline {
@@ -53,6 +56,17 @@ impl Pipeline {
         };
         let redactor = Redactor::new(&input.used);
         let result = self.attempt(job, &input, hold, abandoned).await;
+        // What a connector says after its job was lost is no result: the task's expressions have no say in it.
+        if let Err(error) = &result
+            && (abandoned.is_cancelled() || error.remedy == Remedy::Leave)
+        {
+            return match error.remedy {
+                Remedy::Postpone(_) => failure(job, error, None),
+                _ => Outcome::Abandon {
+                    reason: error.message.clone(),
+                },
+            };
+        }
         let outcome = self.mapper.outcome(&plan, job, result, &redactor);
         if let Outcome::Complete { variables } = &outcome {
             let variables = variables.keys().cloned().collect();
@@ -103,9 +117,7 @@ impl Pipeline {
             .await
             .unwrap_or_else(|_payload| {
                 tracing::error!(job = job.key, job_type = job.job_type, "a connector panicked");
-                Err(JobError::internal(
-                    "deskhand has a defect that broke off this job; its log names the place.",
-                ))
+                Err(JobError::internal(DEFECT))
             })
     }
 }

@@ -1,9 +1,13 @@
 //! A job while it runs: the pipeline beside the heartbeat, then the outcome, said until the engine has heard it; only
 //! then is the permit dropped.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Map;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -11,14 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::{EngineHold, Lease, Lost};
-use super::{Pipeline, named};
+use super::{Pipeline, named, pipeline};
 use crate::engine::{Commands, Told};
 use crate::job::Job;
-use crate::outcome::Outcome;
+use crate::mapping;
+use crate::outcome::{JobError, Outcome};
 use crate::progress::{Progress, Step};
 
-/// How long a connector may take to end after its job was lost.
-const LET_GO: Duration = Duration::from_secs(5);
+/// How long a connector may take to end after its job was lost: as long as the longest call that must not be cut off, the
+/// start of a desktop flow.
+const LET_GO: Duration = Duration::from_secs(130);
 /// Handing a job back is a courtesy: it is not worth a long wait.
 const HAND_BACK: Duration = Duration::from_secs(5);
 
@@ -32,34 +38,65 @@ pub(super) struct Running {
     pub(super) stop: CancellationToken,
     /// Running jobs shall end now.
     pub(super) let_go: CancellationToken,
+    /// Keys of the jobs that are being worked on.
+    pub(super) held: Mutex<HashSet<i64>>,
+    /// Jobs that ended without an outcome although they were ours.
+    pub(super) left: AtomicUsize,
 }
 
 impl Running {
     /// Begins a job, or hands it back when we are stopping.
     pub(super) fn begin(self: &Arc<Self>, job: Job, permit: OwnedSemaphorePermit, lease: Lease) {
         if self.stop.is_cancelled() {
-            return self.hand_back(job);
+            let running = self.clone();
+            self.tasks.spawn(async move { running.hand_back(&job, lease).await });
+            return;
+        }
+        // The engine gives a job out again when it believes it lost. While we still work on it, a second hand would do
+        // the same work, and could not know what the first one has noted in the engine since.
+        if !self.lock().insert(job.key) {
+            tracing::info!(
+                job = job.key,
+                "given to us again while we work on it: the second one is let go"
+            );
+            return;
         }
         let running = self.clone();
         self.tasks.spawn(async move {
+            let held = Held {
+                running: &running,
+                key: job.key,
+            };
             running.work(&job, lease).await;
+            drop(held);
             drop(permit);
         });
     }
 
-    /// Gives an untouched job back, with the retries it has, so that another replica gets it at once.
-    pub(super) fn hand_back(self: &Arc<Self>, job: Job) {
-        let running = self.clone();
-        self.tasks.spawn(async move {
-            let outcome = Outcome::Fail {
-                retries: job.retries.max(1),
-                backoff: None,
-                message: "Handed back: this worker is stopping.".into(),
-                variables: Map::new(),
-            };
-            let told = running.commands.tell(&job, &outcome, Instant::now() + HAND_BACK).await;
-            tracing::debug!(job = job.key, ?told, "handed back");
-        });
+    /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once the lease is
+    /// over nothing is said: the job may be somebody else's.
+    pub(super) async fn hand_back(&self, job: &Job, lease: Lease) {
+        let until = lease.lapses().min(Instant::now() + HAND_BACK);
+        if Instant::now() >= until {
+            return;
+        }
+        let outcome = Outcome::Fail {
+            retries: job.retries.max(1),
+            backoff: None,
+            message: "Handed back: this worker cannot take it now.".into(),
+            variables: Map::new(),
+        };
+        let told = self.commands.tell(job, &outcome, until).await;
+        tracing::debug!(job = job.key, ?told, "handed back");
+    }
+
+    /// Number of jobs that are being worked on.
+    pub(super) fn held(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn work(&self, job: &Job, lease: Lease) {
@@ -74,15 +111,14 @@ impl Running {
         let began = Instant::now();
         let hold = EngineHold::new(&self.commands, job, lease);
         let abandoned = self.let_go.child_token();
-        let outcome = match self.run_with_heartbeat(job, &hold, &abandoned).await {
-            Ok(outcome) => outcome,
-            Err(reason) => Outcome::Abandon { reason },
-        };
-        if let Outcome::Abandon { reason } = &outcome {
-            tracing::info!(job = job.key, reason, "job let go");
-            return;
+        match self.run_with_heartbeat(job, &hold, &abandoned).await {
+            Ok(Outcome::Abandon { reason }) => {
+                self.left.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(job = job.key, reason, "job left to its lease");
+            }
+            Ok(outcome) => self.tell(job, &outcome, hold.lease(), began).await,
+            Err(reason) => tracing::info!(job = job.key, reason, "job let go"),
         }
-        self.tell(job, &outcome, hold.lease(), began).await;
     }
 
     /// The pipeline and the heartbeat side by side, until one of them ends.
@@ -92,7 +128,15 @@ impl Running {
         hold: &EngineHold<'_>,
         abandoned: &CancellationToken,
     ) -> Result<Outcome, String> {
-        let work = self.pipeline.run(job, hold, abandoned);
+        let work = AssertUnwindSafe(self.pipeline.run(job, hold, abandoned))
+            .catch_unwind()
+            .map(|result| {
+                // A defect outside the connector, which has a net of its own.
+                result.unwrap_or_else(|_payload| {
+                    tracing::error!(job = job.key, "the pipeline panicked");
+                    mapping::failure(job, &JobError::internal(pipeline::DEFECT), None)
+                })
+            });
         tokio::pin!(work);
         let lost = tokio::select! {
             outcome = &mut work => return Ok(outcome),
@@ -109,8 +153,20 @@ impl Running {
     }
 
     async fn tell(&self, job: &Job, outcome: &Outcome, lease: Lease, began: Instant) {
-        // Repeating the work is worse than a late answer, so it is offered for up to three leases.
-        let until = lease.lapses().max(Instant::now()) + 2 * lease.length();
+        let until = match outcome {
+            // Late, it would free the job while somebody else works on it.
+            Outcome::Fail { .. } => lease.lapses(),
+            // Repeating the work is worse than a late answer, so it is offered for up to three leases.
+            _ => lease.lapses().max(Instant::now()) + 2 * lease.length(),
+        };
+        if Instant::now() >= until {
+            tracing::warn!(
+                job = job.key,
+                outcome = outcome.label(),
+                "the lease is over: the job is left to the engine"
+            );
+            return;
+        }
         let mut told = self.commands.tell(job, outcome, until).await;
         let mut said = outcome.clone();
         if let Some(instead) = instead_of(outcome, &told) {
@@ -150,23 +206,56 @@ impl Running {
     }
 }
 
-/// What is said when the engine will never take the outcome itself: an incident that tells why.
+/// A job that is being worked on; its key is free again when this is dropped, panics included.
+struct Held<'a> {
+    running: &'a Running,
+    key: i64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.key);
+    }
+}
+
+/// What is said when the engine will never take the outcome itself.
 fn instead_of(outcome: &Outcome, told: &Told) -> Option<Outcome> {
-    let why = match told {
-        Told::TooLarge => {
-            "The variables of this task's outcome are too large for the engine. Map only what the process \
-                           needs in `resultExpression`; the work itself was done."
-                .to_owned()
+    let (retries, backoff, why) = match (told, outcome) {
+        // The outcome itself fits, what hangs on it does not.
+        (
+            Told::TooLarge,
+            Outcome::Fail {
+                retries,
+                backoff,
+                message,
+                ..
+            },
+        ) => (*retries, *backoff, message.clone()),
+        (Told::TooLarge, Outcome::BpmnError { code, message, .. }) => {
+            return Some(Outcome::BpmnError {
+                code: code.clone(),
+                message: message.clone(),
+                variables: Map::new(),
+            });
         }
-        Told::Refused(reason) => format!(
-            "The engine refused the outcome of this task, {}: {reason}",
-            outcome.label()
+        (Told::TooLarge, _) => {
+            let why = "The variables of this task's result are too large for the engine. Map only what the process needs \
+                       in `resultExpression`; the work itself was done.";
+            (0, None, why.to_owned())
+        }
+        (Told::Refused(reason), _) => (
+            0,
+            None,
+            format!(
+                "The engine refused the outcome of this task, {}: {reason}",
+                outcome.label()
+            ),
         ),
         _ => return None,
     };
     Some(Outcome::Fail {
-        retries: 0,
-        backoff: None,
+        retries,
+        backoff,
         message: why,
         variables: Map::new(),
     })

@@ -49,7 +49,7 @@ use crate::http::token::Tokens;
 use crate::microsoft::dataverse::workflows::Listing;
 use crate::microsoft::dataverse::{Dataverse, Timeouts};
 use crate::microsoft::entra;
-use crate::outcome::JobError;
+use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
 use crate::runs::{Pace, Watcher};
 use crate::secrets::Policy;
@@ -220,7 +220,9 @@ impl Session<'_> {
     }
 }
 
-/// The job is not ours any more: nobody reads this but the log.
+/// The job is not ours any more, or we are stopping. Nothing is under way that must not be done twice: a run that was
+/// started is in the journal, so whoever gets the job next may have it at once.
 fn abandoned() -> JobError {
-    JobError::connector("ABANDONED", "The job was lost before the operation ended.")
+    JobError::connector("ABANDONED", "Handed back: this worker is stopping.")
+        .with_remedy(Remedy::Postpone(Duration::ZERO))
 }

@@ -32,8 +32,9 @@ pub(super) enum Authentication {
 /// A token to fetch.
 pub(super) struct OAuth {
     pub(super) request: TokenRequest,
-    /// Where the fields stand that are sent to the token endpoint.
-    pub(super) paths: Vec<String>,
+    /// The object that the credentials stand in. Every secret of it counts as sent to the token endpoint: a property's
+    /// name can itself be made of a reference, so single fields prove nothing.
+    pub(super) path: String,
 }
 
 /// Reads `authentication`, or what `authenticationConfiguration` puts in its place.
@@ -194,16 +195,8 @@ fn scopes(fields: &Fields<'_, '_>) -> Option<String> {
 }
 
 fn oauth(fields: &Fields<'_, '_>, request: TokenRequest) -> Authentication {
-    let sent = [
-        "oauthTokenEndpoint",
-        "clientId",
-        "clientSecret",
-        "refreshToken",
-        "scopes",
-        "audience",
-    ];
     Authentication::OAuth(Box::new(OAuth {
         request,
-        paths: sent.map(|name| fields.path_of(name)).to_vec(),
+        path: fields.path().to_owned(),
     }))
 }

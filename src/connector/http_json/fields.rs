@@ -97,6 +97,11 @@ impl<'a, 'f> Fields<'a, 'f> {
         }
     }
 
+    /// The path of this object.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The path of a field of this object, as modelers know it.
     pub(super) fn path_of(&self, name: &str) -> String {
         match self.path.as_str() {

@@ -15,9 +15,10 @@ mod intrinsic;
 mod response;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -30,7 +31,7 @@ use crate::http::token::{Fetched, Tokens};
 use crate::http::{self, Answer, Request};
 use crate::outcome::JobError;
 use crate::progress::Step;
-use crate::secrets::{Destination, Policy};
+use crate::secrets::{Destination, Policy, Redactor};
 
 /// The job type.
 pub const JOB_TYPE: &str = "io.camunda:http-json:1";
@@ -48,12 +49,15 @@ pub struct HttpJson {
 pub struct Settings {
     /// The largest response that is read, bytes, after decompression.
     pub max_response_bytes: usize,
+    /// Bound on a whole call, whatever the task's own timeouts say.
+    pub total_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_response_bytes: 10 * 1024 * 1024,
+            total_timeout: Duration::from_secs(600),
         }
     }
 }
@@ -77,6 +81,7 @@ impl HttpJson {
             format,
         } = Input::bind(&variables, call.input)?;
         request.max_answer_bytes = self.settings.max_response_bytes;
+        request.total_timeout = Some(self.settings.total_timeout);
         // Asked before a token is fetched too: no token is made for a call that may not happen.
         self.may_call(&call, &request.url)?;
         let answer = match authentication {
@@ -85,7 +90,11 @@ impl HttpJson {
                 put_first(&mut request.headers, name, value);
                 self.send(&call, request).await?
             }
-            Authentication::OAuth(oauth) => self.send_with_token(&call, request, &oauth).await?,
+            Authentication::OAuth(oauth) => {
+                let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
+                // A server may echo what it was sent; the pipeline knows the task's secrets, the token only we know.
+                return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
+            }
         };
         response::read(&answer, format)
     }
@@ -114,16 +123,22 @@ impl HttpJson {
 
     /// A 401 means that nothing was executed. If the token came from the cache it may be stale, so the request is
     /// repeated once with a fresh one; a fresh token that is refused will not be liked better a moment later.
-    async fn send_with_token(&self, call: &Call<'_>, request: Request, oauth: &OAuth) -> Result<Answer, JobError> {
+    async fn send_with_token(
+        &self,
+        call: &Call<'_>,
+        request: Request,
+        oauth: &OAuth,
+    ) -> Result<(Answer, SecretString), JobError> {
         let fetched = self.token(call, oauth).await?;
         let again = fetched.from_cache.then(|| request.clone());
         let answer = self.send_bearing(call, request, &fetched, oauth).await?;
         match again {
             Some(request) if answer.status == 401 => {
                 let fresh = self.token(call, oauth).await?;
-                self.send_bearing(call, request, &fresh, oauth).await
+                let answer = self.send_bearing(call, request, &fresh, oauth).await?;
+                Ok((answer, fresh.token))
             }
-            _ => Ok(answer),
+            _ => Ok((answer, fetched.token)),
         }
     }
 
@@ -143,10 +158,12 @@ impl HttpJson {
     }
 
     async fn token(&self, call: &Call<'_>, oauth: &OAuth) -> Result<Fetched, JobError> {
-        let paths: Vec<&str> = oauth.paths.iter().map(String::as_str).collect();
         let endpoint = &oauth.request.endpoint;
-        self.policy
-            .check(&call.input.names_at(&paths), endpoint, Destination::TokenEndpoint)?;
+        self.policy.check(
+            &call.input.names_at(&[&oauth.path]),
+            endpoint,
+            Destination::TokenEndpoint,
+        )?;
         let fetched = self
             .tokens
             .get(&oauth.request)
@@ -173,14 +190,9 @@ impl Connector for HttpJson {
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
-        Box::pin(async move {
-            tokio::select! {
-                result = self.run(call) => result,
-                () = call.abandoned.cancelled() => {
-                    Err(JobError::internal("The job was lost while its request was running; the request was dropped."))
-                }
-            }
-        })
+        // A request under way is not cut off when the job is lost: it may be executed all the same, and then its result
+        // is worth offering. The worker gives up on it in the end.
+        Box::pin(self.run(call))
     }
 }
 
