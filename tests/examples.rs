@@ -6,7 +6,7 @@ mod support;
 
 use deskhand::sandbox::engine::{Engine, Settings};
 use deskhand::sandbox::power_automate::Scenario;
-use support::stage::{BOOK_INVOICE, CLASSIC, Stage};
+use support::stage::{BOOK_INVOICE, CLASSIC, PATIENCE, Stage};
 
 async fn sandbox() -> (Engine, String) {
     let engine = Engine::start(([127, 0, 0, 1], 0).into(), Settings::default())
@@ -50,5 +50,32 @@ async fn the_classic_way_runs_unchanged() {
     assert_eq!(variables["bookingNumber"], "B-2026-0815");
     assert_eq!(variables["flowOutputs"]["InvoiceId"], "4711");
     assert_eq!(stage.simulator.runs_started(), 1);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_hands_its_waits_back_and_the_next_one_goes_on_with_the_same_run() {
+    let (_engine, url) = sandbox().await;
+    let mut stage = Stage::new(&url, Scenario::Slow).await;
+    stage
+        .engine
+        .deploy(&[("book-invoice.bpmn", BOOK_INVOICE)])
+        .await
+        .unwrap();
+    let (engine, variables) = (stage.engine.clone(), stage.variables());
+    let instance = tokio::spawn(async move { engine.run_process("book-invoice", &variables, PATIENCE).await });
+    while stage.simulator.runs_started() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    stage.replace_worker().await;
+    let variables = instance.await.unwrap().unwrap().variables;
+    assert_eq!(variables["bookingNumber"], "B-2026-0815");
+    assert_eq!(stage.simulator.runs_started(), 1);
+    let answers = stage.answers.lock().unwrap().clone();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(
+        answers[0].contains("Handed back") && answers[1].starts_with("completed"),
+        "{answers:?}"
+    );
     stage.end().await;
 }

@@ -28,6 +28,7 @@ pub struct Stage {
     pub engine: Engine,
     pub simulator: Simulator,
     pub answers: Arc<Mutex<Vec<String>>>,
+    progress: Progress,
     stop: CancellationToken,
     working: JoinHandle<Ended>,
 }
@@ -50,36 +51,12 @@ impl Stage {
                     .push(format!("{outcome} {}", message.as_deref().unwrap_or_default()));
             }
         });
-        let host = simulator.address().to_string();
-        let policy = Policy::of_rules(vec![Rule::new("PA_*", [host.as_str()]).unwrap()]);
-        let client = Client::new().unwrap();
-        let tokens = Arc::new(Tokens::new(client.clone()));
-        let connectors = connector::all(&client, &tokens, &policy, &connector::Settings::default());
-        let known = |name: &str| match name {
-            "SECRET_PA_CLIENT_ID" => Some(CLIENT_ID.to_string()),
-            "SECRET_PA_CLIENT_SECRET" => Some("demo-client-secret".to_owned()),
-            _ => None,
-        };
-        let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
-        let pipeline = Pipeline::new(connectors, secrets, Mapper::default(), progress.clone());
-        let stop = CancellationToken::new();
-        let settings = worker::Settings {
-            max_jobs: 16,
-            poll_interval: Duration::from_millis(500),
-            drain_grace: Duration::from_secs(5),
-            ..worker::Settings::default()
-        };
-        let working = tokio::spawn(worker::run(
-            engine.clone(),
-            Arc::new(pipeline),
-            settings,
-            progress,
-            stop.clone(),
-        ));
+        let (stop, working) = work(&engine, &simulator, &progress);
         Self {
             engine,
             simulator,
             answers,
+            progress,
             stop,
             working,
         }
@@ -106,6 +83,13 @@ impl Stage {
             .variables
     }
 
+    /// Another worker takes the place of this one, which is told to stop and gets a moment.
+    pub async fn replace_worker(&mut self) {
+        self.stop.cancel();
+        assert_eq!((&mut self.working).await.unwrap(), Ended::Drained);
+        (self.stop, self.working) = work(&self.engine, &self.simulator, &self.progress);
+    }
+
     /// Stops the worker; every job must have got its outcome.
     pub async fn end(self) {
         self.stop.cancel();
@@ -126,4 +110,35 @@ pub fn connect(url: &str, credentials: Credentials) -> Engine {
         worker_name: "deskhand-test".into(),
     };
     Engine::new(settings, authority).unwrap()
+}
+
+/// A worker that knows the simulator's application by two secrets.
+fn work(engine: &Engine, simulator: &Simulator, progress: &Progress) -> (CancellationToken, JoinHandle<Ended>) {
+    let host = simulator.address().to_string();
+    let policy = Policy::of_rules(vec![Rule::new("PA_*", [host.as_str()]).unwrap()]);
+    let client = Client::new().unwrap();
+    let tokens = Arc::new(Tokens::new(client.clone()));
+    let connectors = connector::all(&client, &tokens, &policy, &connector::Settings::default());
+    let known = |name: &str| match name {
+        "SECRET_PA_CLIENT_ID" => Some(CLIENT_ID.to_string()),
+        "SECRET_PA_CLIENT_SECRET" => Some("demo-client-secret".to_owned()),
+        _ => None,
+    };
+    let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
+    let pipeline = Pipeline::new(connectors, secrets, Mapper::default(), progress.clone());
+    let stop = CancellationToken::new();
+    let settings = worker::Settings {
+        max_jobs: 16,
+        poll_interval: Duration::from_millis(500),
+        drain_grace: Duration::from_secs(2),
+        ..worker::Settings::default()
+    };
+    let working = tokio::spawn(worker::run(
+        engine.clone(),
+        Arc::new(pipeline),
+        settings,
+        progress.clone(),
+        stop.clone(),
+    ));
+    (stop, working)
 }
