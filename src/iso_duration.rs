@@ -10,7 +10,7 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Zero or less?
+    /// More than zero?
     pub fn is_positive(self) -> bool {
         self.nanoseconds > 0
     }

@@ -13,7 +13,8 @@ use crate::sandbox::power_automate::{Scenario, Simulator, World};
 /// Run the Power Automate simulator alone: Entra's token endpoint and Dataverse's Web API for desktop flows.
 ///
 /// The first line on stdout is the address that was taken; below it stand the organisation and the token endpoint. Runs
-/// until SIGTERM or Ctrl-C.
+/// until SIGTERM or Ctrl-C. At an address that is not loopback, other machines use their own name for this one in
+/// organizationUri and tokenEndpoint.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Its application: client id 5a1b0000-0000-4000-8000-0000000000a1, secret demo-client-secret. It is driven under /__sim: faults, clock, journal of requests, sessions.
