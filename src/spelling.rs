@@ -11,26 +11,10 @@ pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Opti
     let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|known| (distance(&word, &known.to_lowercase()), known))
+        .map(|known| (strsim::levenshtein(&word, &known.to_lowercase()), known))
         .min()
         .filter(|(distance, known)| *distance * 2 <= known.len())
         .map(|(_, known)| known)
-}
-
-/// Insertions, deletions and replacements between two words (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
