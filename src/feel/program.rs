@@ -3,6 +3,7 @@
 use super::error::{EvalError, Warning};
 use super::interpreter::{Interpreter, Part};
 use super::limits::Limits;
+use super::projection::Projection;
 use super::settings::{Scope, Settings};
 use super::syntax::{self, ParseError, Tree};
 use super::value;
@@ -53,6 +54,11 @@ impl Program {
     /// The text without the blanks and the `=` around it; positions of errors count in it.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What the expression can see of an object whose entries are its variables. It is worked out anew by each call.
+    pub fn projection(&self) -> Projection {
+        Projection::of(&self.tree)
     }
 
     /// Evaluates the expression and turns the result into JSON.
