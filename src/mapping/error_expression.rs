@@ -1,6 +1,7 @@
 //! The error expression: asked after every call, for success and failure alike; may turn the result into a BPMN error, a
 //! failed job or a completed one.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -24,12 +25,15 @@ impl Mapper {
         mapped: &Result<(Response, Map<String, Value>), JobError>,
     ) -> Result<Option<Outcome>, JobError> {
         let seen = match mapped {
-            Ok((response, variables)) if variables.is_empty() => response.value.clone(),
-            Ok((_, variables)) => Value::Object(variables.clone()),
-            Err(error) => Value::Object(Map::from_iter([("error".to_owned(), error.as_value())])),
+            Ok((response, variables)) if variables.is_empty() => {
+                response.read(&program.projection().spread_as("response"))
+            }
+            Ok((_, variables)) => Cow::Owned(Value::Object(variables.clone())),
+            Err(error) => Cow::Owned(Value::Object(Map::from_iter([("error".to_owned(), error.as_value())]))),
         };
         let context = job_context(job);
-        let scope = spread(&seen).variable("response", &seen).variable("job", &context);
+        let seen: &Value = &seen;
+        let scope = spread(seen).variable("response", seen).variable("job", &context);
         let evaluation = program.evaluate(&scope, &self.settings).map_err(|error| {
             JobError::input(format!(
                 "The error expression `{}` failed: {error}",

@@ -83,7 +83,7 @@ impl Mapper {
     /// Texts and variables of failures pass the `redactor`; an error expression sees the redacted error.
     pub fn outcome(&self, plan: &Plan, job: &Job, result: Result<Response, JobError>, redactor: &Redactor) -> Outcome {
         let mapped = result.and_then(|response| {
-            let variables = self.variables(plan, &response.value)?;
+            let variables = self.variables(plan, &response)?;
             Ok((response, variables))
         });
         let mapped = mapped.map_err(|error| redacted(error, redactor));
@@ -100,23 +100,29 @@ impl Mapper {
         }
     }
 
-    fn variables(&self, plan: &Plan, response: &Value) -> Result<Map<String, Value>, JobError> {
+    fn variables(&self, plan: &Plan, response: &Response) -> Result<Map<String, Value>, JobError> {
         let mut variables = Map::new();
         if let Some(name) = &plan.result_variable {
-            variables.insert(name.clone(), response.clone());
+            variables.insert(name.clone(), response.value().into_owned());
         }
         if let Some(program) = &plan.result_expression {
-            let scope = spread(response).variable("response", response);
-            let evaluation = program.evaluate(&scope, &self.settings).map_err(|error| {
-                JobError::input(format!(
-                    "The result expression `{}` failed: {error}",
-                    shorten(program.text(), 300)
-                ))
-            })?;
+            let evaluate = |response: &Value| {
+                let scope = spread(response).variable("response", response);
+                program.evaluate(&scope, &self.settings).map_err(|error| {
+                    JobError::input(format!(
+                        "The result expression `{}` failed: {error}",
+                        shorten(program.text(), 300)
+                    ))
+                })
+            };
+            let seen = response.read(&program.projection().spread_as("response"));
+            let evaluation = evaluate(&seen)?;
             match evaluation.value {
                 Value::Null => {}
                 Value::Object(entries) => variables.extend(entries),
                 other => {
+                    // The nearest names are those of the whole response.
+                    let evaluation = evaluate(&response.value())?;
                     return Err(JobError::input(format!(
                         "Result expression must return a JSON object, but got {}: write `{{name: {}}}` to put it into a variable.{}",
                         describe(&other),
