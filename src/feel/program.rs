@@ -86,6 +86,17 @@ impl Program {
         })
     }
 
+    /// As [`Program::evaluate`] without warnings, which then cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Program::evaluate`].
+    pub fn result(&self, scope: &Scope<'_>, settings: &Settings) -> Result<serde_json::Value, EvalError> {
+        let interpreter = Interpreter::new(&self.tree, scope, settings).quiet();
+        let bytes = settings.limits.output_bytes;
+        interpreter.run(|meter, value| value::to_json(meter, value, bytes))
+    }
+
     /// Evaluates and keeps what every part of the expression gave, in the order in which they began: the evaluation
     /// itself, also when it failed, and at most 1,000 parts.
     ///
