@@ -65,41 +65,42 @@ fn scope<'a>(document: &'a Value) -> Scope<'a> {
 
 fn main() {
     let settings = Settings::default();
-    println!("{:<6}{:<4}{:>16}{:>16}", "size", "", "text to text", "on a value");
     for (size, objects) in [("1 KB", 3), ("100 KB", 385), ("1 MB", 3_950)] {
         let document = response(objects);
         let text = document.to_string();
         for (name, expression) in EXPRESSIONS {
             let program = Program::parse(expression).expect("the expressions of the benchmark are valid");
+            let projection = program.projection().spread_as("response");
             let run = |document: &Value| {
                 program
-                    .evaluate(&scope(document), &settings)
+                    .result(&scope(document), &settings)
                     .expect("the expressions of the benchmark have a result")
-                    .value
             };
             let from_text = measure(|| {
-                let document: Value = serde_json::from_str(&text).expect("the document is JSON");
+                let document = projection.read(&text).expect("the document is JSON");
                 black_box(run(&document).to_string());
             });
             let on_value = measure(|| {
                 black_box(run(&document));
             });
-            println!("{size:<6}{name:<4}{from_text:>13.2} µs{on_value:>13.2} µs");
+            let (slug, name) = (size.to_lowercase().replace(' ', ""), name.to_lowercase());
+            println!("figure feel_{name}_{slug}_text_us {from_text:.2} us");
+            println!("figure feel_{name}_{slug}_value_us {on_value:.2} us");
         }
     }
     for (what, expression) in [
-        ("for over 1..100,000", "count(for i in 1..100000 return i * 2)"),
-        ("filter on 100,000 objects", "count(list[amount > 20])"),
+        ("feel_for_100000_ms", "count(for i in 1..100000 return i * 2)"),
+        ("feel_filter_100000_ms", "count(list[amount > 20])"),
     ] {
         let document = json!({"list": (0..100_000).map(|index| json!({"amount": index % 50})).collect::<Vec<_>>()});
         let program = Program::parse(expression).expect("the expressions of the benchmark are valid");
         let took = measure(|| {
             black_box(program.evaluate(&scope(&document), &settings).ok());
         });
-        println!("{what}: {:.2} ms", took / 1e3);
+        println!("figure {what} {:.2} ms", took / 1e3);
     }
     let parse = measure(|| {
         black_box(Program::parse(EXPRESSIONS[2].1).ok());
     });
-    println!("parse E3: {parse:.2} µs");
+    println!("figure feel_parse_e3_us {parse:.2} us");
 }

@@ -83,7 +83,10 @@ impl Rig {
             progress: &progress,
             journal: &NoJournal,
         };
-        self.connector.call(call).await.map(|response| response.value)
+        self.connector
+            .call(call)
+            .await
+            .map(|response| response.value().into_owned())
     }
 }
 

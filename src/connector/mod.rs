@@ -5,12 +5,14 @@
 pub mod desktop_flow;
 pub mod http_json;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::feel::Projection;
 use crate::http::Client;
 use crate::http::token::Tokens;
 use crate::job::Job;
@@ -64,13 +66,51 @@ pub trait Journal: Send + Sync {
 /// What a connector gives back: the value that `response` is in the expressions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
-    /// The response as JSON.
-    pub value: Value,
+    value: Value,
+    /// The text of the field `body`, while nobody has read it; `value` holds null in its place.
+    body: Option<String>,
+}
+
+impl Response {
+    /// An object whose field `body` is what `text` says: a JSON object or list, or else the text itself.
+    pub fn with_body(fields: Map<String, Value>, text: String) -> Self {
+        let mut fields = fields;
+        fields.insert("body".into(), Value::Null);
+        Self {
+            value: Value::Object(fields),
+            body: Some(text),
+        }
+    }
+
+    /// All of the response.
+    pub fn value(&self) -> Cow<'_, Value> {
+        self.read(&Projection::whole())
+    }
+
+    /// At least what the projection sees of the response.
+    pub fn read(&self, projection: &Projection) -> Cow<'_, Value> {
+        let (Some(text), Some(seen)) = (&self.body, projection.field("body")) else {
+            return Cow::Borrowed(&self.value);
+        };
+        let mut value = self.value.clone();
+        value["body"] = body(text, &seen);
+        Cow::Owned(value)
+    }
+}
+
+/// Some servers begin their JSON with a byte order mark. What turns out to be no JSON stays a text.
+fn body(text: &str, seen: &Projection) -> Value {
+    let json = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let json = json.trim_matches(|c: char| c.is_ascii_whitespace());
+    match json.as_bytes().first() {
+        Some(b'{' | b'[') => seen.read(json).unwrap_or_else(|_| text.into()),
+        _ => text.into(),
+    }
 }
 
 impl From<Value> for Response {
     fn from(value: Value) -> Self {
-        Self { value }
+        Self { value, body: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::{EvalError, Warning};
 use super::interpreter::{Interpreter, Part};
 use super::limits::Limits;
+use super::projection::Projection;
 use super::settings::{Scope, Settings};
 use super::syntax::{self, ParseError, Tree};
 use super::value;
@@ -55,6 +56,11 @@ impl Program {
         &self.text
     }
 
+    /// What the expression can see of an object whose entries are its variables. It is worked out anew by each call.
+    pub fn projection(&self) -> Projection {
+        Projection::of(&self.tree)
+    }
+
     /// Evaluates the expression and turns the result into JSON.
     ///
     /// # Errors
@@ -78,6 +84,17 @@ impl Program {
             value,
             warnings: interpreter.take_warnings(),
         })
+    }
+
+    /// As [`Program::evaluate`] without warnings, which then cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Program::evaluate`].
+    pub fn result(&self, scope: &Scope<'_>, settings: &Settings) -> Result<serde_json::Value, EvalError> {
+        let interpreter = Interpreter::new(&self.tree, scope, settings).quiet();
+        let bytes = settings.limits.output_bytes;
+        interpreter.run(|meter, value| value::to_json(meter, value, bytes))
     }
 
     /// Evaluates and keeps what every part of the expression gave, in the order in which they began: the evaluation

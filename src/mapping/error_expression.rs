@@ -1,11 +1,12 @@
 //! The error expression: asked after every call, for success and failure alike; may turn the result into a BPMN error, a
 //! failed job or a completed one.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{LONGEST_MESSAGE, Mapper, check_output, hints, job_context, shorten, spread, with_variables};
+use super::{LONGEST_MESSAGE, Mapper, check_output, job_context, shorten, spread, with_variables};
 use crate::connector::Response;
 use crate::feel::Program;
 use crate::iso_duration;
@@ -24,27 +25,38 @@ impl Mapper {
         mapped: &Result<(Response, Map<String, Value>), JobError>,
     ) -> Result<Option<Outcome>, JobError> {
         let seen = match mapped {
-            Ok((response, variables)) if variables.is_empty() => response.value.clone(),
-            Ok((_, variables)) => Value::Object(variables.clone()),
-            Err(error) => Value::Object(Map::from_iter([("error".to_owned(), error.as_value())])),
+            Ok((response, variables)) if variables.is_empty() => {
+                response.read(&program.projection().spread_as("response"))
+            }
+            Ok((_, variables)) => Cow::Owned(Value::Object(variables.clone())),
+            Err(error) => Cow::Owned(Value::Object(Map::from_iter([("error".to_owned(), error.as_value())]))),
         };
         let context = job_context(job);
-        let scope = spread(&seen).variable("response", &seen).variable("job", &context);
-        let evaluation = program.evaluate(&scope, &self.settings).map_err(|error| {
+        let seen: &Value = &seen;
+        let scope = spread(seen).variable("response", seen).variable("job", &context);
+        let result = program.result(&scope, &self.settings).map_err(|error| {
             JobError::input(format!(
                 "The error expression `{}` failed: {error}",
                 shorten(program.text(), 300)
             ))
         })?;
-        match evaluation.value {
+        match result {
             Value::Null => Ok(None),
             Value::Object(verdict) if verdict.is_empty() => Ok(None),
             Value::Object(verdict) => outcome(verdict),
-            other => Err(JobError::input(format!(
-                "Error expression must return a JSON object (from bpmnError, jobError or ignoreError) or null, but got {}.{}",
-                describe(&other),
-                hints(&evaluation.warnings)
-            ))),
+            other => {
+                // The nearest names are those of the whole response.
+                let whole = match mapped {
+                    Ok((response, variables)) if variables.is_empty() => response.value(),
+                    _ => Cow::Borrowed(seen),
+                };
+                let scope = spread(&whole).variable("response", &whole).variable("job", &context);
+                Err(JobError::input(format!(
+                    "Error expression must return a JSON object (from bpmnError, jobError or ignoreError) or null, but got {}.{}",
+                    describe(&other),
+                    self.hints(program, &scope)
+                )))
+            }
         }
     }
 }

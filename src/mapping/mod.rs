@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::connector::Response;
-use crate::feel::{Program, Scope, Settings, Warning};
+use crate::feel::{Program, Scope, Settings};
 use crate::iso_duration;
 use crate::job::{Headers, Job, describe};
 use crate::outcome::{JobError, Outcome, Remedy};
@@ -83,7 +83,7 @@ impl Mapper {
     /// Texts and variables of failures pass the `redactor`; an error expression sees the redacted error.
     pub fn outcome(&self, plan: &Plan, job: &Job, result: Result<Response, JobError>, redactor: &Redactor) -> Outcome {
         let mapped = result.and_then(|response| {
-            let variables = self.variables(plan, &response.value)?;
+            let variables = self.variables(plan, &response)?;
             Ok((response, variables))
         });
         let mapped = mapped.map_err(|error| redacted(error, redactor));
@@ -100,20 +100,33 @@ impl Mapper {
         }
     }
 
-    fn variables(&self, plan: &Plan, response: &Value) -> Result<Map<String, Value>, JobError> {
+    /// Why the result may not be what was meant. Only asked when it is none, as the answer takes another evaluation.
+    fn hints(&self, program: &Program, scope: &Scope<'_>) -> String {
+        let warnings = program
+            .evaluate(scope, &self.settings)
+            .map_or_else(|_| Vec::new(), |evaluation| evaluation.warnings);
+        warnings
+            .iter()
+            .take(3)
+            .map(|warning| format!(" {}", warning.message))
+            .collect()
+    }
+
+    fn variables(&self, plan: &Plan, response: &Response) -> Result<Map<String, Value>, JobError> {
         let mut variables = Map::new();
         if let Some(name) = &plan.result_variable {
-            variables.insert(name.clone(), response.clone());
+            variables.insert(name.clone(), response.value().into_owned());
         }
         if let Some(program) = &plan.result_expression {
-            let scope = spread(response).variable("response", response);
-            let evaluation = program.evaluate(&scope, &self.settings).map_err(|error| {
+            let seen = response.read(&program.projection().spread_as("response"));
+            let scope = spread(&seen).variable("response", &seen);
+            let result = program.result(&scope, &self.settings).map_err(|error| {
                 JobError::input(format!(
                     "The result expression `{}` failed: {error}",
                     shorten(program.text(), 300)
                 ))
             })?;
-            match evaluation.value {
+            match result {
                 Value::Null => {}
                 Value::Object(entries) => variables.extend(entries),
                 other => {
@@ -121,7 +134,11 @@ impl Mapper {
                         "Result expression must return a JSON object, but got {}: write `{{name: {}}}` to put it into a variable.{}",
                         describe(&other),
                         shorten(program.text().trim_start_matches('=').trim(), 200),
-                        hints(&evaluation.warnings)
+                        {
+                            // The nearest names are those of the whole response.
+                            let whole = response.value();
+                            self.hints(program, &spread(&whole).variable("response", &whole))
+                        }
                     )));
                 }
             }
@@ -192,14 +209,6 @@ fn spread(value: &Value) -> Scope<'_> {
         Value::Object(fields) => Scope::new().layer(fields),
         _ => Scope::new(),
     }
-}
-
-fn hints(warnings: &[Warning]) -> String {
-    warnings
-        .iter()
-        .take(3)
-        .map(|warning| format!(" {}", warning.message))
-        .collect()
 }
 
 fn retry_backoff(text: &str) -> Result<Duration, JobError> {

@@ -195,7 +195,7 @@ impl Setting {
             .expect("the operation ends in time");
         let steps = steps.lock().unwrap().clone();
         Done {
-            result: result.map(|response| response.value),
+            result: result.map(|response| response.value().into_owned()),
             steps,
         }
     }

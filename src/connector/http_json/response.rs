@@ -69,7 +69,12 @@ pub(super) fn read(answer: &Answer, format: ReturnFormat) -> Result<Response, Jo
         return Err(error_of(answer));
     }
     let body = match format {
-        ReturnFormat::Guessed => guessed(&answer.body),
+        ReturnFormat::Guessed if without_mark(&answer.body).trim_ascii().is_empty() => Value::Null,
+        ReturnFormat::Guessed => match std::str::from_utf8(&answer.body) {
+            // Read when it is known what of it is needed.
+            Ok(body) => return Ok(Response::with_body(fields(answer, Value::Null), body.to_owned())),
+            Err(_) => String::from_utf8_lossy(&answer.body).into(),
+        },
         ReturnFormat::Text(charset) => charset.read(&answer.body).into(),
         ReturnFormat::Json if answer.body.trim_ascii().is_empty() => Value::Null,
         ReturnFormat::Json => serde_json::from_slice(without_mark(&answer.body)).map_err(|error| {
@@ -85,13 +90,17 @@ pub(super) fn read(answer: &Answer, format: ReturnFormat) -> Result<Response, Jo
             )
         })?,
     };
-    Ok(Response::from(json!({
-        "status": answer.status,
-        "headers": headers(&answer.headers),
-        "body": body,
-        "reason": answer.reason,
-        "document": null,
-    })))
+    Ok(Response::from(Value::Object(fields(answer, body))))
+}
+
+fn fields(answer: &Answer, body: Value) -> Map<String, Value> {
+    Map::from_iter([
+        ("status".to_owned(), answer.status.into()),
+        ("headers".to_owned(), headers(&answer.headers).into()),
+        ("body".to_owned(), body),
+        ("reason".to_owned(), answer.reason.as_str().into()),
+        ("document".to_owned(), Value::Null),
+    ])
 }
 
 /// The error that an answer of 400 and above is.
@@ -129,15 +138,6 @@ pub(super) fn retry_after(answer: &Answer) -> Option<Remedy> {
         .then(|| answer.retry_after())
         .flatten()
         .map(Remedy::RetryAfter)
-}
-
-fn guessed(body: &[u8]) -> Value {
-    let text = without_mark(body).trim_ascii();
-    match text.first() {
-        None => Value::Null,
-        Some(b'{' | b'[') => serde_json::from_slice(text).unwrap_or_else(|_| String::from_utf8_lossy(body).into()),
-        Some(_) => String::from_utf8_lossy(body).into(),
-    }
 }
 
 /// Some servers begin their JSON with a byte order mark.
@@ -184,14 +184,14 @@ mod tests {
     }
 
     fn body(text: &str, format: ReturnFormat) -> Value {
-        read(&answer(200, text.as_bytes()), format).unwrap().value["body"].clone()
+        read(&answer(200, text.as_bytes()), format).unwrap().value()["body"].clone()
     }
 
     #[test]
     fn a_response_has_five_fields_and_repeated_headers_are_lists() {
         let response = read(&answer(201, b"{\"a\":null}"), ReturnFormat::Guessed).unwrap();
         assert_eq!(
-            response.value,
+            *response.value(),
             json!({
                 "status": 201,
                 "headers": {"Set-Cookie": ["a=1", "b=2"], "ETag": "W/1"},
@@ -211,6 +211,8 @@ mod tests {
         for text in ["42", "\"x\"", "null", "{\"a\":", "[1] x", "<p>"] {
             assert_eq!(guess(text), json!(text));
         }
+        let broken = read(&answer(200, b"{\"a\":\"\xFF\"}"), ReturnFormat::Guessed).unwrap();
+        assert_eq!(broken.value()["body"], "{\"a\":\"\u{FFFD}\"}");
         assert_eq!(
             guess("{\"id\":12345678901234567890}"),
             json!({"id": 12_345_678_901_234_567_890_u64})
@@ -223,7 +225,7 @@ mod tests {
         assert_eq!(body("", ReturnFormat::Json), json!(null));
         assert_eq!(body("{}", ReturnFormat::Text(Charset::Utf8)), json!("{}"));
         let read_as = |bytes: &[u8], charset| {
-            read(&answer(200, bytes), ReturnFormat::Text(charset)).unwrap().value["body"].clone()
+            read(&answer(200, bytes), ReturnFormat::Text(charset)).unwrap().value()["body"].clone()
         };
         assert_eq!(read_as(b"\xE4", Charset::Latin1), json!("ä"));
         assert_eq!(read_as(b"\xFF\xFEa\0", Charset::Utf16), json!("a"));

@@ -37,6 +37,8 @@ pub(crate) struct Interpreter<'a> {
     pub(crate) meter: Meter,
     pub(crate) patterns: Patterns,
     warnings: RefCell<Vec<Warning>>,
+    /// How many warnings are kept: looking for the nearest name costs more than most evaluations.
+    most_warnings: usize,
     /// The message of an `assert` that did not hold: it fails the evaluation whatever is made of its result.
     assertion: RefCell<Option<String>>,
     now: OnceCell<ZonedDateTime>,
@@ -55,11 +57,18 @@ impl<'a> Interpreter<'a> {
             meter: Meter::new(&settings.limits),
             patterns: Patterns::new(settings.limits.regex_steps),
             warnings: RefCell::default(),
+            most_warnings: MAX_WARNINGS,
             assertion: RefCell::default(),
             now: OnceCell::new(),
             circles: RefCell::default(),
             trace: None,
         }
+    }
+
+    /// Makes no warnings.
+    pub(crate) fn quiet(mut self) -> Interpreter<'a> {
+        self.most_warnings = 0;
+        self
     }
 
     /// Keeps what every part gives, for [`Interpreter::into_parts`].
@@ -106,7 +115,7 @@ impl<'a> Interpreter<'a> {
 
     pub(crate) fn warn(&self, kind: WarningKind, message: impl FnOnce() -> String) {
         let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < MAX_WARNINGS {
+        if warnings.len() < self.most_warnings {
             warnings.push(Warning {
                 kind,
                 message: message(),

@@ -142,7 +142,7 @@ pub(crate) enum Node {
 
 impl Node {
     /// Calls `visit` with the parts of this node.
-    fn children(&self, mut visit: impl FnMut(NodeId)) {
+    pub(crate) fn children(&self, mut visit: impl FnMut(NodeId)) {
         match self {
             Node::Null
             | Node::Bool(_)
