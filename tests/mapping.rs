@@ -466,3 +466,35 @@ fn headers_must_be_texts() {
     };
     assert_eq!(none.headers().unwrap(), Headers::default());
 }
+
+#[test]
+fn a_negative_backoff_is_none_as_the_engine_reads_it() {
+    match outcome(json!({"retryBackoff": "-PT5S"}), Err(thrown())) {
+        Outcome::Fail {
+            retries: 2, backoff, ..
+        } => assert_eq!(backoff, Some(Duration::ZERO)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_secret_is_masked_before_a_message_is_cut_and_in_the_code_too() {
+    let secret = secrecy::SecretString::from("a-secret-of-some-length");
+    let headers = json!({"errorExpression": "=bpmnError(response.code, response.text)"});
+    let job = Job {
+        custom_headers: headers.to_string(),
+        ..job(3)
+    };
+    let mapper = Mapper::default();
+    let plan = mapper.plan(&job.headers().unwrap()).unwrap();
+    // The cut at 6,000 would go through the middle of the secret.
+    let text = format!("{}a-secret-of-some-length", "x".repeat(5_990));
+    let response = json!({"code": "E-a-secret-of-some-length", "text": text});
+    match mapper.outcome(&plan, &job, Ok(Response::from(response)), &Redactor::of([&secret])) {
+        Outcome::BpmnError { code, message, .. } => {
+            assert_eq!(code, "E-***");
+            assert!(message.unwrap().ends_with("x***"));
+        }
+        other => panic!("{other:?}"),
+    }
+}

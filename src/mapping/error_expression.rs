@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{LONGEST_MESSAGE, Mapper, check_output, job_context, shorten, spread, with_variables};
+use super::programs::Expression;
+use super::{Mapper, check_output, job_context, not_negative, shorten, spread, with_variables};
 use crate::connector::Response;
-use crate::feel::Program;
 use crate::iso_duration;
 use crate::job::{Job, describe};
 use crate::outcome::{JobError, Outcome};
@@ -20,14 +20,13 @@ impl Mapper {
     /// `response` and `job.retries`.
     pub(super) fn error_expression(
         &self,
-        program: &Program,
+        expression: &Expression,
         job: &Job,
         mapped: &Result<(Response, Map<String, Value>), JobError>,
     ) -> Result<Option<Outcome>, JobError> {
+        let program = &expression.program;
         let seen = match mapped {
-            Ok((response, variables)) if variables.is_empty() => {
-                response.read(&program.projection().spread_as("response"))
-            }
+            Ok((response, variables)) if variables.is_empty() => response.read(&expression.seen),
             Ok((_, variables)) => Cow::Owned(Value::Object(variables.clone())),
             Err(error) => Cow::Owned(Value::Object(Map::from_iter([("error".to_owned(), error.as_value())]))),
         };
@@ -90,7 +89,7 @@ fn bpmn_error(mut verdict: Map<String, Value>) -> Result<Option<Outcome>, JobErr
     check_output(&variables)?;
     Ok(Some(Outcome::BpmnError {
         code,
-        message: text(&mut verdict, "errorMessage", "bpmnError")?.map(|message| shorten(&message, LONGEST_MESSAGE)),
+        message: text(&mut verdict, "errorMessage", "bpmnError")?,
         variables,
     }))
 }
@@ -106,16 +105,14 @@ fn job_error(mut verdict: Map<String, Value>) -> Result<Outcome, JobError> {
     };
     let backoff = match verdict.remove("retryBackoff") {
         None | Some(Value::Null) => Duration::ZERO,
-        Some(Value::String(text)) => iso_duration::parse(&text)
-            .and_then(iso_duration::Signed::to_std)
-            .ok_or_else(|| {
-                wrong(
-                    "retryBackoff",
-                    "jobError",
-                    "a days-time-duration like duration(\"PT30S\")",
-                    &Value::String(text),
-                )
-            })?,
+        Some(Value::String(text)) => iso_duration::parse(&text).and_then(not_negative).ok_or_else(|| {
+            wrong(
+                "retryBackoff",
+                "jobError",
+                "a days-time-duration like duration(\"PT30S\")",
+                &Value::String(text),
+            )
+        })?,
         Some(other) => return Err(wrong("retryBackoff", "jobError", "a days-time-duration", &other)),
     };
     let own = variables(&mut verdict)?;

@@ -18,12 +18,14 @@ use crate::iso_duration;
 use crate::job::{Headers, Job, describe};
 use crate::outcome::{JobError, Outcome, Remedy};
 use crate::secrets::Redactor;
-use programs::Programs;
+use programs::{Expression, Programs};
 
 /// Texts for the engine are cut to this many UTF-16 code units; the engine itself cuts at 10,000 characters.
 const LONGEST_MESSAGE: usize = 6_000;
 /// Camunda's runtime refuses larger outputs; the broker itself gives up at about 4 MiB.
 const LARGEST_OUTPUT: usize = 1_572_864;
+/// A job that is worked on for longer than a year is a mistake; the broker's sums would overflow not far from there.
+const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Objects with this key are instructions to Camunda's runtime, which a response must not be able to smuggle in.
 const FORBIDDEN_KEY: &str = "camunda.function.type";
 
@@ -38,8 +40,8 @@ pub struct Mapper {
 #[derive(Clone, Default)]
 pub struct Plan {
     result_variable: Option<String>,
-    result_expression: Option<Arc<Program>>,
-    error_expression: Option<Arc<Program>>,
+    result_expression: Option<Arc<Expression>>,
+    error_expression: Option<Arc<Expression>>,
     /// How long the engine waits before another try.
     pub retry_backoff: Option<Duration>,
     /// How long the engine shall wait for this job, if the task says so.
@@ -69,7 +71,7 @@ impl Mapper {
         })
     }
 
-    fn program(&self, header: &str, text: Option<&str>) -> Result<Option<Arc<Program>>, JobError> {
+    fn program(&self, header: &str, text: Option<&str>) -> Result<Option<Arc<Expression>>, JobError> {
         let Some(text) = text else { return Ok(None) };
         self.programs.get(text).map(Some).map_err(|error| {
             JobError::input(format!(
@@ -117,8 +119,8 @@ impl Mapper {
         if let Some(name) = &plan.result_variable {
             variables.insert(name.clone(), response.value().into_owned());
         }
-        if let Some(program) = &plan.result_expression {
-            let seen = response.read(&program.projection().spread_as("response"));
+        if let Some(Expression { program, seen }) = plan.result_expression.as_deref() {
+            let seen = response.read(seen);
             let scope = spread(&seen).variable("response", &seen);
             let result = program.result(&scope, &self.settings).map_err(|error| {
                 JobError::input(format!(
@@ -212,15 +214,23 @@ fn spread(value: &Value) -> Scope<'_> {
 }
 
 fn retry_backoff(text: &str) -> Result<Duration, JobError> {
-    iso_duration::parse(text)
-        .and_then(iso_duration::Signed::to_std)
-        .ok_or_else(|| {
-            JobError::input(format!(
-                "Failed to parse retry backoff header: `retryBackoff` is `{}`; write an ISO 8601 duration of days to \
+    let fault = || {
+        JobError::input(format!(
+            "Failed to parse retry backoff header: `retryBackoff` is `{}`; write an ISO 8601 duration of days to \
              seconds such as PT30S or P1DT12H.",
-                shorten(text, 100)
-            ))
-        })
+            shorten(text, 100)
+        ))
+    };
+    iso_duration::parse(text).and_then(not_negative).ok_or_else(fault)
+}
+
+/// A pause; a negative one is none, as the engine reads it. `None`: too long to be said.
+fn not_negative(duration: iso_duration::Signed) -> Option<Duration> {
+    if duration.is_positive() {
+        duration.to_std()
+    } else {
+        Some(Duration::ZERO)
+    }
 }
 
 fn job_timeout(text: &str) -> Result<Duration, JobError> {
@@ -232,6 +242,7 @@ fn job_timeout(text: &str) -> Result<Duration, JobError> {
     };
     let duration = iso_duration::parse(text).ok_or_else(|| fault("that is not a duration"))?;
     let whole = match duration.to_std() {
+        Some(duration) if duration > LONGEST_LEASE => return Err(fault("it is too large to represent")),
         Some(duration) => duration,
         None if duration.is_positive() => return Err(fault("it is too large to represent")),
         None => return Err(fault("it must be a positive duration")),
@@ -249,6 +260,7 @@ fn redacted(mut error: JobError, redactor: &Redactor) -> JobError {
     error
 }
 
+/// An outcome of the task's own making, without any known secret; cut to size only then, so that no half of one is left.
 fn masked(outcome: Outcome, redactor: &Redactor) -> Outcome {
     let mask = |variables: Map<String, Value>| match redactor.value(Value::Object(variables)) {
         Value::Object(variables) => variables,
@@ -263,7 +275,7 @@ fn masked(outcome: Outcome, redactor: &Redactor) -> Outcome {
         } => Outcome::Fail {
             retries,
             backoff,
-            message: redactor.text(&message).into_owned(),
+            message: shorten(&redactor.text(&message), LONGEST_MESSAGE),
             variables: mask(variables),
         },
         Outcome::BpmnError {
@@ -271,8 +283,8 @@ fn masked(outcome: Outcome, redactor: &Redactor) -> Outcome {
             message,
             variables,
         } => Outcome::BpmnError {
-            code,
-            message: message.map(|message| redactor.text(&message).into_owned()),
+            code: redactor.text(&code).into_owned(),
+            message: message.map(|message| shorten(&redactor.text(&message), LONGEST_MESSAGE)),
             variables: mask(variables),
         },
         other => other,
@@ -311,18 +323,20 @@ pub fn failure(job: &Job, error: &JobError, retry_backoff: Option<Duration>) -> 
     Outcome::Fail {
         retries,
         backoff,
-        message: with_variables(&error.message, error.variables.as_ref()),
+        message: shorten(
+            &with_variables(&error.message, error.variables.as_ref()),
+            LONGEST_MESSAGE,
+        ),
         variables,
     }
 }
 
 /// A message with the error's variables behind it, so that an incident shows what the server answered.
 fn with_variables(message: &str, variables: Option<&Value>) -> String {
-    let whole = match variables {
+    match variables {
         Some(variables) => format!("{message} | Error variables: {variables}"),
         None => message.to_owned(),
-    };
-    shorten(&whole, LONGEST_MESSAGE)
+    }
 }
 
 /// The text, cut to so many UTF-16 code units.

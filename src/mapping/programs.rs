@@ -3,10 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::feel::{ParseError, Program};
+use crate::feel::{ParseError, Program, Projection};
 
 /// Programs that are kept; a generation is dropped when it is full, so at most twice as many are held.
 const GENERATION: usize = 512;
+
+/// A compiled expression, and what it sees of a response.
+pub(super) struct Expression {
+    pub(super) program: Program,
+    pub(super) seen: Projection,
+}
 
 /// A bounded cache of programs. What was used since the last full generation survives.
 #[derive(Default)]
@@ -16,17 +22,19 @@ pub(super) struct Programs {
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<Box<str>, Arc<Program>>,
-    old: HashMap<Box<str>, Arc<Program>>,
+    young: HashMap<Box<str>, Arc<Expression>>,
+    old: HashMap<Box<str>, Arc<Expression>>,
 }
 
 impl Programs {
-    pub(super) fn get(&self, text: &str) -> Result<Arc<Program>, ParseError> {
+    pub(super) fn get(&self, text: &str) -> Result<Arc<Expression>, ParseError> {
         if let Some(program) = self.lock().find(text) {
             return Ok(program);
         }
         // Parsed outside the lock: two tasks may both parse a new text, which harms nobody.
-        let program = Arc::new(Program::parse(text)?);
+        let program = Program::parse(text)?;
+        let seen = program.projection().spread_as("response");
+        let program = Arc::new(Expression { program, seen });
         self.lock().keep(text, program.clone());
         Ok(program)
     }
@@ -37,7 +45,7 @@ impl Programs {
 }
 
 impl Generations {
-    fn find(&mut self, text: &str) -> Option<Arc<Program>> {
+    fn find(&mut self, text: &str) -> Option<Arc<Expression>> {
         if let Some(program) = self.young.get(text) {
             return Some(program.clone());
         }
@@ -46,7 +54,7 @@ impl Generations {
         Some(program)
     }
 
-    fn keep(&mut self, text: &str, program: Arc<Program>) {
+    fn keep(&mut self, text: &str, program: Arc<Expression>) {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
