@@ -4,8 +4,11 @@
 
 mod support;
 
-use deskhand::sandbox::power_automate::Scenario;
-use support::stage::{BOOK_INVOICE, CLASSIC, Stage};
+use std::process::{Child, Command, Stdio};
+
+use deskhand::engine::Credentials;
+use deskhand::sandbox::power_automate::{CLIENT_ID, Scenario, Simulator, World};
+use support::stage::{BOOK_INVOICE, CLASSIC, PATIENCE, Stage, connect, variables};
 
 /// The engine at `ZEEBE_ADDRESS`; its absence is a failure, not a reason to skip.
 fn engine_url() -> String {
@@ -18,10 +21,13 @@ fn engine_url() -> String {
     }
 }
 
-// One test, one story after the other: the worker of one story would take the jobs of another.
+/// The worker of one test would take the jobs of another.
+static ONE_WORKER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real engine: set ZEEBE_ADDRESS"]
 async fn the_example_processes_run_on_a_real_engine() {
+    let _alone = ONE_WORKER.lock().await;
     let url = engine_url();
 
     let stage = Stage::new(&url, Scenario::Success).await;
@@ -57,11 +63,7 @@ async fn the_example_processes_run_on_a_real_engine() {
     let variables = stage.variables();
     let instances = (0..30).map(|_| {
         let (engine, variables) = (stage.engine.clone(), variables.clone());
-        tokio::spawn(async move {
-            engine
-                .run_process("book-invoice", &variables, support::stage::PATIENCE)
-                .await
-        })
+        tokio::spawn(async move { engine.run_process("book-invoice", &variables, PATIENCE).await })
     });
     for instance in instances.collect::<Vec<_>>() {
         assert_eq!(
@@ -71,4 +73,51 @@ async fn the_example_processes_run_on_a_real_engine() {
     }
     assert_eq!(stage.simulator.runs_started(), 30);
     stage.end().await;
+}
+
+/// `deskhand run` as a process; killed with its guard.
+struct Deskhand(Child);
+
+impl Drop for Deskhand {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real engine: set ZEEBE_ADDRESS"]
+async fn the_binary_completes_the_examples_on_a_real_engine() {
+    let _alone = ONE_WORKER.lock().await;
+    let url = engine_url();
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), World::demo(Scenario::Success))
+        .await
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let rule = format!(
+        "[[secrets.rule]]\nname = \"PA_*\"\nhosts = [\"{}\"]\n",
+        simulator.address()
+    );
+    std::fs::write(directory.path().join("deskhand.toml"), rule).unwrap();
+    let _deskhand = Command::new(env!("CARGO_BIN_EXE_deskhand"))
+        .arg("run")
+        .current_dir(directory.path())
+        .env_clear()
+        .envs([
+            ("ZEEBE_ADDRESS", url.as_str()),
+            ("SECRET_PA_CLIENT_SECRET", "demo-client-secret"),
+        ])
+        .env("SECRET_PA_CLIENT_ID", CLIENT_ID.to_string())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Deskhand)
+        .unwrap();
+
+    let engine = connect(&url, Credentials::None);
+    for (id, bpmn) in [("book-invoice", BOOK_INVOICE), ("classic", CLASSIC)] {
+        engine.deploy(&[(&format!("{id}.bpmn"), bpmn)]).await.unwrap();
+        let finished = engine.run_process(id, &variables(&simulator), PATIENCE).await.unwrap();
+        assert_eq!(finished.variables["bookingNumber"], "B-2026-0815", "{id}");
+    }
+    assert_eq!(simulator.runs_started(), 2);
 }

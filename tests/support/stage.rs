@@ -64,13 +64,7 @@ impl Stage {
 
     /// The variables that the example processes want.
     pub fn variables(&self) -> Value {
-        json!({
-            "invoiceId": "4711",
-            "amount": 129.9,
-            "organizationUri": self.simulator.organization(),
-            "tokenEndpoint": self.simulator.token_endpoint(),
-            "pollEvery": "PT0.5S",
-        })
+        variables(&self.simulator)
     }
 
     /// Deploys a process and runs it to its end.
@@ -141,4 +135,15 @@ fn work(engine: &Engine, simulator: &Simulator, progress: &Progress) -> (Cancell
         stop.clone(),
     ));
     (stop, working)
+}
+
+/// The variables that the example processes want.
+pub fn variables(simulator: &Simulator) -> Value {
+    json!({
+        "invoiceId": "4711",
+        "amount": 129.9,
+        "organizationUri": simulator.organization(),
+        "tokenEndpoint": simulator.token_endpoint(),
+        "pollEvery": "PT0.5S",
+    })
 }
