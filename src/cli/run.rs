@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::output::complain;
 use super::settings::{Settings, not_started};
-use super::{FAILURE, INTERNAL, USAGE, signals};
+use super::signals::Signals;
+use super::{FAILURE, INTERNAL, USAGE};
 use crate::admin::{self, Readiness};
 use crate::config::{Config, Log};
 use crate::engine::Engine;
@@ -59,7 +60,13 @@ pub(super) async fn run(args: Args) -> ExitCode {
         }
     };
     let stop = CancellationToken::new();
-    signals::stop_on_signal(stop.clone());
+    match Signals::catch() {
+        Ok(signals) => signals.stop_then_cut(stop.clone()),
+        Err(error) => {
+            complain(format_args!("signals cannot be caught: {error}"));
+            return ExitCode::from(INTERNAL);
+        }
+    }
     let readiness = Readiness::default();
     if let Some(listen) = config.admin
         && let Err(error) = admin::start(listen, readiness.clone()).await

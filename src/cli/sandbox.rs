@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::output::line;
 use super::settings::not_started;
-use super::signals;
+use super::signals::Signals;
 use crate::sandbox::engine::{Engine, Settings};
 
 /// Run the embedded process engine alone: the Zeebe gateway protocol over a BPMN subset, in memory.
@@ -23,12 +23,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return not_started("the sandbox engine", args.listen, &error),
+    };
     let engine = match Engine::start(args.listen, Settings::default()).await {
         Ok(engine) => engine,
         Err(error) => return not_started("the sandbox engine", args.listen, &error),
     };
     line(format_args!("{}", engine.address()));
-    signals::asked_to_stop().await;
+    signals.next().await;
     engine.stop().await;
     ExitCode::SUCCESS
 }

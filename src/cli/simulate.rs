@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::USAGE;
 use super::output::{complain, line};
 use super::settings::not_started;
-use super::signals;
+use super::signals::Signals;
 use crate::sandbox::power_automate::{Scenario, Simulator, World};
 
 /// Run the Power Automate simulator alone: Entra's token endpoint and Dataverse's Web API for desktop flows.
@@ -40,6 +40,10 @@ pub(super) async fn run(args: Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return not_started("the simulator", args.listen, &error),
+    };
     let simulator = match Simulator::start(args.listen, world).await {
         Ok(simulator) => simulator,
         Err(error) => return not_started("the simulator", args.listen, &error),
@@ -47,7 +51,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     line(format_args!("{}", simulator.address()));
     line(format_args!("organizationUri {}", simulator.organization()));
     line(format_args!("tokenEndpoint   {}", simulator.token_endpoint()));
-    signals::asked_to_stop().await;
+    signals.next().await;
     simulator.stop().await;
     ExitCode::SUCCESS
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::output::complain;
+use super::signals::Signals;
 use crate::connector;
 use crate::engine::credentials::Authority;
 use crate::engine::processes::Finished;
@@ -167,7 +168,7 @@ async fn tell(args: &Args, story: &Story) -> Result<ExitCode, Trouble> {
     story.ended(outcome, variables, simulator.runs_started());
     if args.keep {
         story.kept(&address, &simulator.organization(), &simulator.token_endpoint());
-        keep(&mut seen, story).await;
+        keep(&mut seen, story, Signals::catch()?).await;
     } else {
         story.next(args.scenario, embedded.is_some());
     }
@@ -279,11 +280,11 @@ impl Told {
     }
 }
 
-async fn keep(seen: &mut mpsc::Receiver<Seen>, story: &Story) {
+async fn keep(seen: &mut mpsc::Receiver<Seen>, story: &Story, mut signals: Signals) {
     loop {
         tokio::select! {
             Some(step) = seen.recv() => story.step(&step),
-            _ = super::signals::asked_to_stop() => return,
+            _ = signals.next() => return,
         }
     }
 }
