@@ -65,8 +65,6 @@ pub enum Remedy {
     Postpone(Duration),
     /// Only a person can mend it: retries 0.
     Incident,
-    /// Whether the work was done is not known, and nobody may do it again at once: nothing is said, the lease decides.
-    Leave,
 }
 
 /// The class of an error as FEEL expressions see it in `error.type`. Modelers compare with these texts, so they are

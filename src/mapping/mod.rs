@@ -312,11 +312,6 @@ pub fn failure(job: &Job, error: &JobError, retry_backoff: Option<Duration>) -> 
         Remedy::RetryAfter(pause) => (left, Some(retry_backoff.map_or(pause, |own| own.max(pause)))),
         Remedy::Postpone(pause) => (job.retries.max(1), Some(pause)),
         Remedy::Incident => (0, retry_backoff),
-        Remedy::Leave => {
-            return Outcome::Abandon {
-                reason: error.message.clone(),
-            };
-        }
     };
     let mut variables = Map::new();
     variables.insert("error".into(), as_value);

@@ -58,7 +58,7 @@ impl Pipeline {
         let result = self.attempt(job, &input, hold, abandoned).await;
         // What a connector says after its job was lost is no result: the task's expressions have no say in it.
         if let Err(error) = &result
-            && (abandoned.is_cancelled() || error.remedy == Remedy::Leave)
+            && abandoned.is_cancelled()
         {
             return match error.remedy {
                 Remedy::Postpone(_) => failure(job, error, None),

@@ -1,0 +1,146 @@
+//! A worker of this process on a fake gateway, with a connector that does what a job tells it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deskhand::connector::{Call, Connector, Response};
+use deskhand::engine::gateway::ActivatedJob;
+use deskhand::engine::{self, Credentials, Engine};
+use deskhand::mapping::Mapper;
+use deskhand::outcome::{JobError, Remedy};
+use deskhand::progress::Progress;
+use deskhand::secrets::Secrets;
+use deskhand::worker::{self, Ended, Pipeline};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::gateway::{Command, PATIENCE};
+
+pub const JOB_TYPE: &str = "test:task:1";
+
+/// A connector that does what the job's variable `do` says.
+#[derive(Default)]
+pub struct Obedient {
+    pub running: AtomicUsize,
+    pub most_at_once: AtomicUsize,
+    pub go_on: Notify,
+}
+
+impl Connector for Obedient {
+    fn job_type(&self) -> &'static str {
+        JOB_TYPE
+    }
+
+    fn fetch_variables(&self) -> &'static [&'static str] {
+        &["do"]
+    }
+
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
+        async move {
+            let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(now, Ordering::SeqCst);
+            let result = self.obey(&call).await;
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            result
+        }
+        .boxed()
+    }
+}
+
+impl Obedient {
+    async fn obey(&self, call: &Call<'_>) -> Result<Response, JobError> {
+        match call.input.variables.get("do").and_then(Value::as_str) {
+            Some("panic") => {
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                panic!("on purpose")
+            }
+            Some("wait") => self.go_on.notified().await,
+            Some("wait for a run") => {
+                call.abandoned.cancelled().await;
+                return Err(JobError::connector("HANDED_BACK", "later").with_remedy(Remedy::Postpone(Duration::ZERO)));
+            }
+            Some("sleep") => tokio::time::sleep(Duration::from_millis(30)).await,
+            _ => {}
+        }
+        Ok(json!({ "answer": 42 }).into())
+    }
+}
+
+pub struct Worker {
+    pub connector: Arc<Obedient>,
+    pub stop: CancellationToken,
+    pub ended: JoinHandle<Ended>,
+}
+
+pub fn settings() -> worker::Settings {
+    worker::Settings {
+        max_jobs: 8,
+        job_timeout: Duration::from_secs(60),
+        poll_interval: Duration::from_millis(50),
+        drain_grace: Duration::from_secs(5),
+        ..worker::Settings::default()
+    }
+}
+
+pub fn start(url: String, settings: worker::Settings) -> Worker {
+    let engine = Engine::new(
+        engine::Settings {
+            address: url,
+            credentials: Credentials::None,
+            ca_certificate: None,
+            override_authority: None,
+            tenant_ids: vec![],
+            worker_name: "test".into(),
+        },
+        engine::credentials::Authority::none(),
+    )
+    .unwrap();
+    let connector = Arc::new(Obedient::default());
+    let pipeline = Pipeline::new(
+        vec![connector.clone()],
+        Secrets::none(),
+        Mapper::default(),
+        Progress::none(),
+    );
+    let stop = CancellationToken::new();
+    let work = worker::run(engine, Arc::new(pipeline), settings, Progress::none(), stop.clone());
+    Worker {
+        connector,
+        stop,
+        ended: tokio::spawn(work),
+    }
+}
+
+impl Worker {
+    pub async fn stopped(self) -> Ended {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.ended)
+            .await
+            .expect("the worker did not end")
+            .unwrap()
+    }
+}
+
+pub fn job(key: i64, task: &str) -> ActivatedJob {
+    ActivatedJob {
+        key,
+        r#type: JOB_TYPE.into(),
+        retries: 3,
+        element_instance_key: key + 1_000_000,
+        custom_headers: json!({ "resultExpression": "={answer: response.answer}" }).to_string(),
+        variables: json!({ "do": task }).to_string(),
+        ..ActivatedJob::default()
+    }
+}
+
+pub fn completed(key: i64) -> Command {
+    Command::Complete {
+        key,
+        variables: json!({ "answer": 42 }),
+    }
+}
