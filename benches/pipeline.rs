@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deskhand::connector::{Call, Connector, Journal, Response};
+use deskhand::connector::{Call, Connector, Journal, Place, Response};
 use deskhand::engine::gateway::CompleteJobRequest;
 use deskhand::job::Job;
 use deskhand::mapping::Mapper;
@@ -48,6 +48,8 @@ impl Journal for NoHold {
         std::future::ready(Ok(())).boxed()
     }
 }
+
+impl Place for NoHold {}
 
 impl Hold for NoHold {
     fn extend(&self, _: Duration) -> BoxFuture<'_, Result<(), JobError>> {

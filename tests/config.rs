@@ -252,6 +252,31 @@ fn rules_bind_secrets_to_hosts() {
     );
 }
 
+#[test]
+fn a_job_type_may_have_permits_of_its_own() {
+    let file = TestFile::new(
+        "own-permits",
+        "[worker]\nmax_jobs = 4\n[connectors.\"io.camunda:http-json:1\"]\nmax_jobs = 7\n",
+    );
+    let worker = load(&file.flags(), &[]).unwrap().worker;
+    assert_eq!((worker.max_jobs, worker.own_max_jobs["io.camunda:http-json:1"]), (4, 7));
+
+    let wrong = TestFile::new(
+        "wrong-permits",
+        "[connectors.\"io.camunda:http-jsn:1\"]\nmax_jobs = 1\n\
+         [connectors.\"deskhand:desktop-flow:1\"]\nmax_jobs = 0\n\
+         [connectors.\"io.camunda:http-json:1\"]\nmax_job = 3\n",
+    );
+    let faults = faults(&wrong.flags(), &[]);
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    for expected in ["did you mean `io.camunda:http-json:1`", "from 1 to 100000", "max_job"] {
+        assert!(
+            faults.iter().any(|fault| fault.contains(expected)),
+            "{expected}: {faults:?}"
+        );
+    }
+}
+
 /// The committed text must be what the table of settings says; `DESKHAND_BLESS=1 cargo test --test config` writes it.
 fn assert_current(name: &str, path: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deskhand::connector::http_json::{HttpJson, Settings};
-use deskhand::connector::{Call, Connector, Journal};
+use deskhand::connector::{Anywhere, Call, Connector, Journal};
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
 use deskhand::job::Job;
@@ -82,6 +82,7 @@ impl Rig {
             abandoned: &self.abandoned,
             progress: &progress,
             journal: &NoJournal,
+            place: &Anywhere,
         };
         self.connector
             .call(call)

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deskhand::connector::Journal;
 use deskhand::connector::http_json::{HttpJson, JOB_TYPE, Settings};
+use deskhand::connector::{Journal, Place};
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
 use deskhand::job::Job;
@@ -153,6 +153,8 @@ impl Journal for Held {
         panic!("a REST task journals nothing")
     }
 }
+
+impl Place for Held {}
 
 impl Hold for Held {
     fn extend(&self, _: Duration) -> BoxFuture<'_, Result<(), JobError>> {

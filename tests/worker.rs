@@ -402,3 +402,31 @@ async fn a_failure_is_not_said_twice_when_the_first_time_may_have_been_heard() {
     assert_eq!(worker.stopped().await, Ended::Drained);
     assert_eq!(gateway.pending().await, vec![]);
 }
+
+#[tokio::test]
+async fn a_job_that_only_waits_gives_its_place_to_others_and_gets_one_again() {
+    let gateway = FakeGateway::start().await;
+    let worker = start(
+        gateway.url(),
+        worker::Settings {
+            max_jobs: 1,
+            job_timeout: Duration::from_millis(600),
+            ..settings()
+        },
+    );
+    for key in 1..=20 {
+        gateway.push(job(key, "park")).await;
+    }
+    while worker.connector.parked.load(Ordering::SeqCst) < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gateway.push(job(100, "work")).await;
+    assert_eq!(gateway.outcome().await, completed(100));
+    // Parked jobs keep their leases, and those that come back go before new ones.
+    assert!(matches!(gateway.command().await, Command::Extend { .. }));
+    worker.connector.go_on.notify_waiters();
+    for _ in 0..20 {
+        assert!(matches!(gateway.outcome().await, Command::Complete { .. }));
+    }
+    assert_eq!(worker.stopped().await, Ended::Drained);
+}

@@ -1,6 +1,6 @@
 //! `deskhand.toml`: text in, known keys with their texts out; unknown keys are faults with the nearest known one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::spelling::nearest;
 const DEFAULT_NAME: &str = "deskhand.toml";
 const NAMED_BY: &str = "DESKHAND_CONFIG";
 const RULES: &str = "secrets.rule";
+const CONNECTORS: &str = "connectors";
 
 /// What the file says.
 #[derive(Default)]
@@ -21,6 +22,15 @@ pub struct File {
     pub(super) name: String,
     pub(super) values: HashMap<&'static str, String>,
     pub(super) rules: Vec<RuleText>,
+    pub(super) connectors: BTreeMap<String, ConnectorText>,
+}
+
+/// A `[connectors."JOB TYPE"]`, as written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorText {
+    /// Jobs of this type that are worked on at once; the type then has permits of its own.
+    pub max_jobs: Option<usize>,
 }
 
 /// A `[[secrets.rule]]`, as written.
@@ -79,6 +89,18 @@ fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
             faults.push(unknown(&name, &section));
             continue;
         };
+        if section == CONNECTORS {
+            for (job_type, value) in entries {
+                match value.try_into() {
+                    Ok(text) => _ = file.connectors.insert(job_type, text),
+                    Err(error) => faults.push(Fault {
+                        place: format!("{name}, connectors.\"{job_type}\""),
+                        message: format!("{}; it takes `max_jobs`, a whole number", error.message()),
+                    }),
+                }
+            }
+            continue;
+        }
         for (entry, value) in entries {
             let key = format!("{section}.{entry}");
             if let Err(fault) = file.take(&key, value) {

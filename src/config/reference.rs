@@ -38,6 +38,12 @@ pub fn file() -> String {
          #hosts = [\"api.billing.example.com\", \"*.internal.example.com\", \"127.0.0.1:8081\"]\n\
          #connectors = [\"io.camunda:http-json:1\"]\n",
     );
+    text.push_str(
+        "\n# Permits of a job type's own, one block a job type: so many of its jobs are worked on at once, beside\n\
+         # worker.max_jobs for all others. Slow jobs of one type then never keep those of another waiting.\n\
+         #[connectors.\"io.camunda:http-json:1\"]\n\
+         #max_jobs = 32\n",
+    );
     text
 }
 

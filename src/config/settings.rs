@@ -90,9 +90,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.worker_name", Kind::Text, "deskhand", "Name shown at jobs. One per deployment, not per replica: replicas with one name share their streams best.")
         .or(&["CAMUNDA_WORKER_NAME"])
         .flag("worker-name"),
-    setting("worker.max_jobs", Kind::Count, "32", "Jobs that are worked on at once, over all job types.")
+    setting("worker.max_jobs", Kind::Count, "32", "Jobs that are worked on at once, over all job types that have no number of their own ([connectors] below).")
         .or(&["CAMUNDA_WORKER_MAX_CONCURRENT_JOBS"])
         .flag("max-jobs"),
+    setting("worker.max_parked", Kind::Count, "100000", "Jobs that may wait for the end of a run without counting as worked on."),
     setting("worker.job_timeout", Kind::Duration, "5m", "How long the engine waits for a job's outcome; kept up by heartbeats while the job runs.")
         .or(&["CAMUNDA_WORKER_TIMEOUT"])
         .flag("job-timeout"),

@@ -1,6 +1,6 @@
 //! Flags > environment > file > default, for one setting at a time; faults are collected, not raised.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -291,6 +291,30 @@ impl<'a> Sources<'a> {
             }
         }
         rules
+    }
+
+    /// The job types that have permits of their own, and how many.
+    pub(super) fn own_max_jobs(&mut self, range: RangeInclusive<usize>) -> BTreeMap<String, usize> {
+        let mut own = BTreeMap::new();
+        for (job_type, text) in std::mem::take(&mut self.file.connectors) {
+            let place = format!("{}, connectors.\"{job_type}\"", self.file.name);
+            if !JOB_TYPES.contains(&job_type.as_str()) {
+                self.fault(&place, not_a_job_type(&job_type));
+            }
+            match text.max_jobs {
+                Some(count) if range.contains(&count) => _ = own.insert(job_type, count),
+                Some(count) => self.fault(
+                    format!("{place}.max_jobs"),
+                    format!(
+                        "`{count}` is not a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
+                ),
+                None => {}
+            }
+        }
+        own
     }
 
     pub(super) fn socket_address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {

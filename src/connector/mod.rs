@@ -51,7 +51,31 @@ pub struct Call<'a> {
     pub progress: &'a Progress,
     /// What must be known if this process dies.
     pub journal: &'a dyn Journal,
+    /// The place that the job takes in the worker while it waits.
+    pub place: &'a dyn Place,
 }
+
+/// The place that a job takes in the worker: among the jobs that are worked on, or among those that only wait. Its lease
+/// is kept alive either way.
+pub trait Place: Send + Sync {
+    /// Gives the place among the running jobs to others while this one only waits for something outside. False when all
+    /// places for waiting jobs are taken: the job waits where it is.
+    fn park(&self) -> bool {
+        false
+    }
+
+    /// Takes a place among the running jobs again, ahead of new ones; at once for a job that is not parked. The worker
+    /// does it by itself when [`Connector::call`] has returned.
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Where nobody counts the jobs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anywhere;
+
+impl Place for Anywhere {}
 
 /// Writes what must survive this process. The engine is the journal: variables local to the task's element instance
 /// survive lapse, failure and crash, come back with the next activation, and never reach the next task.

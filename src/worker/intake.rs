@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::age::Ages;
 use super::lease::Lease;
+use super::permits::{Permit, Pool};
 use super::running::Running;
 use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
@@ -32,7 +32,7 @@ const MOST_UNREAD: usize = 1_000;
 pub(super) struct Intake {
     engine: Engine,
     subscription: Subscription,
-    permits: Arc<Semaphore>,
+    pool: Arc<Pool>,
     running: Arc<Running>,
     poll_interval: Duration,
     stream_enabled: bool,
@@ -42,14 +42,14 @@ impl Intake {
     pub(super) fn new(
         engine: Engine,
         subscription: Subscription,
-        permits: Arc<Semaphore>,
+        pool: Arc<Pool>,
         running: Arc<Running>,
         settings: &Settings,
     ) -> Self {
         Self {
             engine,
             subscription,
-            permits,
+            pool,
             running,
             poll_interval: settings.poll_interval,
             stream_enabled: settings.stream_enabled,
@@ -70,22 +70,31 @@ impl Intake {
         loop {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,
-                permit = self.permits.clone().acquire_owned() => match permit {
-                    Ok(permit) => permit,
-                    Err(_closed) => break,
-                },
+                permit = self.pool.acquire() => permit,
             };
             let idle = self.idle_pause(push.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
                 job = pushed(&mut push) => self.begin_pushed(job, permit, &mut ages),
-                // Another job type waits for the only ticket, and we sit idle on it.
-                () = tokio::time::sleep(SHARE_TICKET), if self.permits.available_permits() == 0 => drop(permit),
+                () = self.others_want_the_ticket() => drop(permit),
                 () = backlog.due(idle) => backlog.ask(self.poll_with(permit)),
             }
         }
         if let Some(push) = push {
             self.hand_back_unread(push, ages).await;
+        }
+    }
+
+    /// We sit idle on a permit that another job type waits for; a parked job that comes back need not wait at all.
+    async fn others_want_the_ticket(&self) {
+        let share = async {
+            self.pool.contended().await;
+            tokio::time::sleep(SHARE_TICKET).await;
+            self.pool.contended().await;
+        };
+        tokio::select! {
+            () = share => {}
+            () = self.pool.wanted_back() => {}
         }
     }
 
@@ -97,13 +106,13 @@ impl Intake {
     }
 
     /// A poll with this permit and half of those that are free: the stream keeps the rest.
-    fn poll_with(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Found> {
+    fn poll_with(&self, permit: Permit) -> JoinHandle<Found> {
         let mut permits = vec![permit];
-        let more = (self.permits.available_permits() / 2).min(LARGEST_BATCH - 1);
+        let more = (self.pool.free() / 2).min(LARGEST_BATCH - 1);
         while permits.len() <= more {
-            match self.permits.clone().try_acquire_owned() {
-                Ok(permit) => permits.push(permit),
-                Err(_) => break,
+            match self.pool.try_acquire() {
+                Some(permit) => permits.push(permit),
+                None => break,
             }
         }
         let (engine, subscription, running) = (self.engine.clone(), self.subscription.clone(), self.running.clone());
@@ -113,7 +122,7 @@ impl Intake {
     }
 
     /// A pushed job may have lain in buffers while its lease ran: one that has used a third of it is given back.
-    fn begin_pushed(&self, job: Job, permit: OwnedSemaphorePermit, ages: &mut Ages) {
+    fn begin_pushed(&self, job: Job, permit: Permit, ages: &mut Ages) {
         let length = self.subscription.lease;
         let age = ages.of(job.deadline, length);
         let read = Instant::now();
@@ -166,12 +175,7 @@ enum Found {
     Nothing,
 }
 
-async fn poll(
-    engine: &Engine,
-    subscription: &Subscription,
-    running: &Arc<Running>,
-    mut permits: Vec<OwnedSemaphorePermit>,
-) -> Found {
+async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Running>, mut permits: Vec<Permit>) -> Found {
     let asked = permits.len();
     // The engine counts the lease from somewhere between our asking and its answer: the earlier is the safe one.
     let lease = Lease::new(Instant::now(), subscription.lease);

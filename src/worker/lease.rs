@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::connector::Journal;
+use super::permits::{Parked, Permit};
+use crate::connector::{Journal, Place};
 use crate::engine::Commands;
 use crate::job::Job;
 use crate::outcome::{JobError, Remedy};
@@ -50,7 +51,7 @@ pub enum Lost {
 }
 
 /// What a running job may ask of the engine before its outcome.
-pub trait Hold: Journal {
+pub trait Hold: Journal + Place {
     /// Sets a lease of this length, counted from now.
     fn extend(&self, length: Duration) -> BoxFuture<'_, Result<(), JobError>>;
 }
@@ -60,14 +61,24 @@ pub(super) struct EngineHold<'a> {
     commands: &'a Commands,
     job: &'a Job,
     lease: Mutex<Lease>,
+    right: Mutex<Right>,
+}
+
+/// The right to hold the job, as a running one or as a parked one.
+enum Right {
+    Running(Permit),
+    Parked(Parked),
+    /// While it changes.
+    Changing,
 }
 
 impl<'a> EngineHold<'a> {
-    pub(super) fn new(commands: &'a Commands, job: &'a Job, lease: Lease) -> Self {
+    pub(super) fn new(commands: &'a Commands, job: &'a Job, permit: Permit, lease: Lease) -> Self {
         Self {
             commands,
             job,
             lease: Mutex::new(lease),
+            right: Mutex::new(Right::Running(permit)),
         }
     }
 
@@ -114,6 +125,10 @@ impl<'a> EngineHold<'a> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn right(&self) -> std::sync::MutexGuard<'_, Right> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lapsed(&self) -> Option<JobError> {
         (Instant::now() >= self.lease().lapses()).then(|| {
             JobError::connector(
@@ -145,6 +160,40 @@ impl Hold for EngineHold<'_> {
                     format!("The engine refused the task's jobTimeout: {}", status.message()),
                 )),
             }
+        }
+        .boxed()
+    }
+}
+
+impl Place for EngineHold<'_> {
+    fn park(&self) -> bool {
+        let mut right = self.right();
+        let (parked, now) = match std::mem::replace(&mut *right, Right::Changing) {
+            Right::Running(permit) => match permit.park() {
+                Ok(parked) => (true, Right::Parked(parked)),
+                Err(permit) => (false, Right::Running(permit)),
+            },
+            Right::Parked(parked) => (true, Right::Parked(parked)),
+            Right::Changing => (false, Right::Changing),
+        };
+        *right = now;
+        parked
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        async move {
+            let parked = {
+                let mut right = self.right();
+                match std::mem::replace(&mut *right, Right::Changing) {
+                    Right::Parked(parked) => parked,
+                    other => {
+                        *right = other;
+                        return;
+                    }
+                }
+            };
+            let permit = parked.resume().await;
+            *self.right() = Right::Running(permit);
         }
         .boxed()
     }

@@ -6,14 +6,15 @@
 mod age;
 mod intake;
 mod lease;
+pub mod permits;
 pub mod pipeline;
 mod running;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,14 +23,19 @@ use crate::job::Job;
 use crate::progress::Progress;
 use intake::Intake;
 pub use lease::Hold;
+pub use permits::Permits;
 pub use pipeline::Pipeline;
 use running::Running;
 
 /// How much is taken, for how long, and how it ends.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Jobs that are worked on at once, over all job types.
+    /// Jobs that are worked on at once, over all job types that have no pool of their own.
     pub max_jobs: usize,
+    /// Job types with a pool of their own, and how many of their jobs are worked on at once.
+    pub own_max_jobs: BTreeMap<String, usize>,
+    /// Jobs that may wait for something outside without counting as worked on.
+    pub max_parked: usize,
     /// How long the engine waits for an outcome; kept up by heartbeats while a job runs.
     pub job_timeout: Duration,
     /// How often the backlog is asked for while nothing is found there.
@@ -44,6 +50,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_jobs: 32,
+            own_max_jobs: BTreeMap::new(),
+            max_parked: 100_000,
             job_timeout: Duration::from_secs(300),
             poll_interval: Duration::from_millis(2500),
             stream_enabled: true,
@@ -74,7 +82,7 @@ pub async fn run(
     progress: Progress,
     stop: CancellationToken,
 ) -> Ended {
-    let permits = Arc::new(Semaphore::new(settings.max_jobs));
+    let permits = Permits::new(settings.max_jobs, settings.own_max_jobs.clone(), settings.max_parked);
     let tasks = TaskTracker::new();
     let let_go = CancellationToken::new();
     let running = Arc::new(Running {
@@ -95,13 +103,8 @@ pub async fn run(
             fetch_variables: connector.fetch_variables().iter().map(ToString::to_string).collect(),
         };
         tracing::info!(job_type = subscription.job_type, "taking jobs");
-        let intake = Intake::new(
-            engine.clone(),
-            subscription,
-            permits.clone(),
-            running.clone(),
-            &settings,
-        );
+        let pool = permits.pool(&subscription.job_type).clone();
+        let intake = Intake::new(engine.clone(), subscription, pool, running.clone(), &settings);
         intakes.spawn(supervised(intake, stop.clone()));
     }
     intakes.close();

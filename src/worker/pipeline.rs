@@ -56,6 +56,12 @@ impl Pipeline {
         };
         let redactor = Redactor::new(&input.used);
         let result = self.attempt(job, &input, hold, abandoned).await;
+        // A job that was parked needs a running place for what is left to do, unless it only hands itself back.
+        tokio::select! {
+            biased;
+            () = abandoned.cancelled() => {}
+            () = hold.resume() => {}
+        }
         // What a connector says after its job was lost is no result: the task's expressions have no say in it.
         if let Err(error) = &result
             && abandoned.is_cancelled()
@@ -110,6 +116,7 @@ impl Pipeline {
             abandoned,
             progress: &self.progress,
             journal: hold,
+            place: hold,
         };
         // A defect in one job must not take its neighbours with it; the payload may hold anything, so it is not shown.
         AssertUnwindSafe(connector.call(call))

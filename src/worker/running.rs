@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Map;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::{EngineHold, Lease, Lost};
+use super::permits::Permit;
 use super::{Pipeline, named, pipeline};
 use crate::engine::{Commands, Told};
 use crate::job::Job;
@@ -46,7 +46,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Begins a job, or hands it back when we are stopping.
-    pub(super) fn begin(self: &Arc<Self>, job: Job, permit: OwnedSemaphorePermit, lease: Lease) {
+    pub(super) fn begin(self: &Arc<Self>, job: Job, permit: Permit, lease: Lease) {
         if self.stop.is_cancelled() {
             let running = self.clone();
             self.tasks.spawn(async move { running.hand_back(&job, lease).await });
@@ -67,9 +67,8 @@ impl Running {
                 running: &running,
                 key: job.key,
             };
-            running.work(&job, lease).await;
+            running.work(&job, permit, lease).await;
             drop(held);
-            drop(permit);
         });
     }
 
@@ -99,7 +98,7 @@ impl Running {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn work(&self, job: &Job, lease: Lease) {
+    async fn work(&self, job: &Job, permit: Permit, lease: Lease) {
         tracing::info!(
             job = job.key,
             task = named(job),
@@ -109,7 +108,7 @@ impl Running {
         );
         self.progress.report(job, Step::Received);
         let began = Instant::now();
-        let hold = EngineHold::new(&self.commands, job, lease);
+        let hold = EngineHold::new(&self.commands, job, permit, lease);
         let abandoned = self.let_go.child_token();
         match self.run_with_heartbeat(job, &hold, &abandoned).await {
             Ok(Outcome::Abandon { reason }) => {

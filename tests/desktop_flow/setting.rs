@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deskhand::connector::desktop_flow::{DesktopFlow, Settings};
-use deskhand::connector::{Call, Connector, Journal};
+use deskhand::connector::{Anywhere, Call, Connector, Journal};
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
 use deskhand::job::Job;
@@ -189,6 +189,7 @@ impl Setting {
             abandoned: &task.abandoned,
             progress: &progress,
             journal: task.journal.as_ref(),
+            place: &Anywhere,
         });
         let result = tokio::time::timeout(Duration::from_secs(20), call)
             .await

@@ -28,6 +28,7 @@ pub const JOB_TYPE: &str = "test:task:1";
 pub struct Obedient {
     pub running: AtomicUsize,
     pub most_at_once: AtomicUsize,
+    pub parked: AtomicUsize,
     pub go_on: Notify,
 }
 
@@ -63,6 +64,12 @@ impl Obedient {
             Some("wait for a run") => {
                 call.abandoned.cancelled().await;
                 return Err(JobError::connector("HANDED_BACK", "later").with_remedy(Remedy::Postpone(Duration::ZERO)));
+            }
+            Some("park") => {
+                assert!(call.place.park());
+                self.parked.fetch_add(1, Ordering::SeqCst);
+                self.go_on.notified().await;
+                call.place.resume().await;
             }
             Some("sleep") => tokio::time::sleep(Duration::from_millis(30)).await,
             _ => {}
