@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::outcome::JobError;
+use crate::secrets::SecretScope;
 
 /// A job as the engine activated it. Texts are kept as they came; [`Job::headers`] and [`Job::variables`] parse them.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,6 +54,14 @@ pub struct Headers {
 }
 
 impl Job {
+    /// Whose secrets this job may ask for.
+    pub fn secret_scope(&self) -> SecretScope<'_> {
+        SecretScope {
+            tenant_id: &self.tenant_id,
+            bpmn_process_id: &self.bpmn_process_id,
+        }
+    }
+
     /// The headers that steer the worker. Blank ones count as absent, except `retryBackoff`, where a blank text is a
     /// mistake that must be shown.
     ///

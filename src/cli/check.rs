@@ -25,11 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[command(after_help = "\
 Examples:
   deskhand check
+  deskhand check --policy
   ZEEBE_ADDRESS=https://zeebe.example.com:443 deskhand check --json")]
 pub(super) struct Args {
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Print who may send which secret where, and nothing else: no server is asked.
+    #[arg(long)]
+    policy: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -45,6 +49,9 @@ pub(super) async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if args.policy {
+        return super::policy::print(&config, args.json);
+    }
     let engine = match engine(&config) {
         Ok(engine) => engine,
         Err(message) => {

@@ -3,8 +3,10 @@
 mod check;
 mod demo;
 mod feel;
+mod harden;
 mod healthcheck;
 mod output;
+mod policy;
 mod run;
 mod sandbox;
 mod settings;
@@ -65,6 +67,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    if let Err(reason) = harden::keep_memory_private() {
+        output::complain(format_args!("{reason}; going on without"));
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

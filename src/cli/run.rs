@@ -20,6 +20,8 @@ use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
+use crate::secrets::Known;
+use crate::secrets::masked_output::MaskedOutput;
 use crate::worker::{self, Ended, Pipeline};
 
 /// How often an engine that was never seen is asked for; the job streams look for it by themselves.
@@ -47,7 +49,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = start_logging(&config.log) {
+    if let Err(error) = start_logging(&config.log, &config.known) {
         complain(format_args!("{error}"));
         return ExitCode::from(USAGE);
     }
@@ -125,8 +127,8 @@ impl Parts {
             return Err((USAGE, message.into()));
         }
         let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
-        let authority =
-            Authority::new(&config.engine.credentials, Arc::new(Tokens::new(client))).map_err(|error| usage(&error))?;
+        let tokens = Tokens::new(client).remembering(config.known.clone());
+        let authority = Authority::new(&config.engine.credentials, Arc::new(tokens)).map_err(|error| usage(&error))?;
         let engine = Engine::new(config.engine.clone(), authority).map_err(|error| usage(&error))?;
         let pipeline = Pipeline::new(connectors, config.secrets(), Mapper::default(), Progress::none());
         Ok(Self {
@@ -157,7 +159,7 @@ async fn look_for_engine(engine: Engine, readiness: Readiness) {
     }
 }
 
-fn start_logging(log: &Log) -> Result<(), String> {
+fn start_logging(log: &Log, known: &Known) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         format!(
             "log.filter `{}` is not a filter like info,deskhand::engine=debug ({error})",
@@ -166,7 +168,7 @@ fn start_logging(log: &Log) -> Result<(), String> {
     })?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(MaskedOutput::new(known.clone(), std::io::stderr))
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let started = if log.json {
         subscriber.json().try_init()

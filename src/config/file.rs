@@ -44,6 +44,12 @@ pub struct RuleText {
     /// For which job types; empty: all.
     #[serde(default)]
     pub connectors: Vec<String>,
+    /// For which processes (BPMN ids, `*` stands for any characters); empty: all.
+    #[serde(default)]
+    pub processes: Vec<String>,
+    /// For which tenants; empty: all.
+    #[serde(default)]
+    pub tenants: Vec<String>,
 }
 
 /// Reads the file that `--config` or the environment names, else `deskhand.toml` where it exists.
@@ -120,7 +126,7 @@ impl File {
         if key == RULES {
             self.rules = value.try_into().map_err(|error: toml::de::Error| {
                 fault(format!(
-                    "{}; a rule has `name`, `hosts` and perhaps `connectors`",
+                    "{}; a rule has `name`, `hosts` and perhaps `connectors`, `processes`, `tenants`",
                     error.message()
                 ))
             })?;

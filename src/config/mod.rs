@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
+use crate::secrets::redaction::Label;
 use crate::secrets::{self, environment};
 use crate::{connector, engine as engine_room, http, worker};
 pub use file::RuleText;
@@ -42,6 +44,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Each setting that was not left at its default, and where it came from.
     pub used: Vec<Used>,
+    /// Every secret value of this process; what is made of this configuration shares it.
+    pub known: secrets::Known,
 }
 
 /// How logs look.
@@ -89,6 +93,7 @@ impl Config {
         let config = Self::from_sources(&mut sources);
         faults.append(&mut sources.faults);
         if faults.is_empty() {
+            config.remember_credentials();
             Ok(config)
         } else {
             Err(Faults(faults))
@@ -116,6 +121,13 @@ impl Config {
                 }),
                 directory: s.optional("secrets.directory").map(PathBuf::from),
                 bare_references: s.switch("secrets.bare_references"),
+                output: secrets::output::Settings {
+                    on_secret: match s.choice("secrets.on_secret_in_output") {
+                        "mask" => OnSecret::Mask,
+                        _ => OnSecret::Incident,
+                    },
+                    allow: s.list("secrets.allow_in_output"),
+                },
             },
             policy: policy::Settings {
                 rules,
@@ -150,12 +162,23 @@ impl Config {
                 .optional("admin.listen")
                 .and_then(|text| s.socket_address("admin.listen", &text)),
             used: std::mem::take(&mut s.used),
+            known: secrets::Known::default(),
         }
+    }
+
+    /// Credentials of the worker itself are no more to be seen than those of tasks.
+    fn remember_credentials(&self) {
+        let (key, value) = match &self.engine.credentials {
+            engine_room::Credentials::None => return,
+            engine_room::Credentials::Basic { password, .. } => ("engine.password", password),
+            engine_room::Credentials::OAuth { client_secret, .. } => ("engine.client_secret", client_secret),
+        };
+        self.known.remember(&Label::Setting(key.into()), value);
     }
 
     /// The secrets of this configuration, environment variables read from the process.
     pub fn secrets(&self) -> secrets::Secrets {
-        secrets::Secrets::from_settings(&self.secrets, |name| std::env::var(name).ok())
+        secrets::Secrets::from_settings(&self.secrets, |name| std::env::var(name).ok()).remembering(self.known.clone())
     }
 
     /// The connectors of this configuration, ready to work.
@@ -164,7 +187,7 @@ impl Config {
     /// When TLS cannot be set up.
     pub fn connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
         let client = http::Client::new()?;
-        let tokens = Arc::new(http::token::Tokens::new(client.clone()));
+        let tokens = Arc::new(http::token::Tokens::new(client.clone()).remembering(self.known.clone()));
         let policy = policy::Policy::new(self.policy.clone());
         let mut all = connector::all(&client, &tokens, &policy, &self.connectors);
         if !self.job_types.is_empty() {

@@ -36,7 +36,9 @@ pub fn file() -> String {
          #[[secrets.rule]]\n\
          #name = \"BILLING_*\"\n\
          #hosts = [\"api.billing.example.com\", \"*.internal.example.com\", \"127.0.0.1:8081\"]\n\
-         #connectors = [\"io.camunda:http-json:1\"]\n",
+         #connectors = [\"io.camunda:http-json:1\"]\n\
+         #processes = [\"invoice-*\"]\n\
+         #tenants = [\"<default>\"]\n",
     );
     text.push_str(
         "\n# Permits of a job type's own, one block a job type: so many of its jobs are worked on at once, beside\n\

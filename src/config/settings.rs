@@ -115,6 +115,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("secrets.directory", Kind::Text, "", "Directory with a file per secret (a mounted Kubernetes secret), asked after the environment.")
         .flag("secrets-directory"),
     setting("secrets.bare_references", Kind::Switch, "true", "Is secrets.NAME without braces a reference too?"),
+    setting("secrets.on_secret_in_output", Kind::Choice(&["incident", "mask"]), "incident", "What happens when the result of a task would hold the value of a secret of its own, or a token: an incident, or *** in its place."),
+    setting("secrets.allow_in_output", Kind::List, "", "Names of secrets (* stands for any characters) that results may hold, e.g. a client id that is kept as a secret."),
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
     setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
     setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),

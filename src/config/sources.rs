@@ -286,7 +286,11 @@ impl<'a> Sources<'a> {
                 self.fault(&place, not_a_job_type(unknown));
             }
             match Rule::new(&text.name, text.hosts.iter().map(String::as_str)) {
-                Ok(rule) => rules.push(rule.for_connectors(text.connectors)),
+                Ok(rule) => rules.push(
+                    rule.for_connectors(text.connectors)
+                        .for_processes(text.processes)
+                        .for_tenants(text.tenants),
+                ),
                 Err(error) => self.fault(&place, error.to_string()),
             }
         }

@@ -18,7 +18,8 @@ use crate::http::token::Tokens;
 use crate::job::Job;
 use crate::outcome::JobError;
 use crate::progress::Progress;
-use crate::secrets::{Bound, Policy};
+use crate::secrets::redaction::Secret;
+use crate::secrets::{Bound, Policy, Redactor};
 use desktop_flow::DesktopFlow;
 use http_json::HttpJson;
 
@@ -109,6 +110,18 @@ impl Response {
     /// All of the response.
     pub fn value(&self) -> Cow<'_, Value> {
         self.read(&Projection::whole())
+    }
+
+    /// Adds the values that the redactor knows and that the response holds.
+    pub fn find_secrets(&self, known: &Redactor, found: &mut Vec<Arc<Secret>>) {
+        known.find_in_value(&self.value, found);
+        if let Some(text) = &self.body {
+            known.find_in_text(text, found);
+            // JSON can spell a value in more ways than a search knows.
+            if text.contains('\\') {
+                known.find_in_value(&self.value(), found);
+            }
+        }
     }
 
     /// At least what the projection sees of the response.

@@ -3,10 +3,18 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// The texts that give this value away: itself, JSON-escaped, percent- and form-encoded, and for values that are not
+/// The texts that give this value away: itself, JSON-escaped (once, and in a text that is escaped again), as Rust's
+/// `Debug` shows it, percent- and form-encoded, and for values that are not
 /// short base64 in both alphabets at each alignment (`Basic` credentials hold it in the middle). None twice.
 pub(super) fn forms(value: &str, short: bool) -> Vec<String> {
-    let mut forms = vec![value.to_owned(), json_escaped(value)];
+    let escaped = json_escaped(value);
+    let debug = format!("{value:?}");
+    let mut forms = vec![
+        value.to_owned(),
+        json_escaped(&escaped),
+        escaped,
+        debug[1..debug.len() - 1].to_owned(),
+    ];
     for kept in [&b"-._~"[..], b"-._~!'()*", b"-._~!$&'()*+,;=:@/", b"*-._", b""] {
         for hex in [b"0123456789ABCDEF", b"0123456789abcdef"] {
             let encoded = percent_encoded(value, kept, hex);

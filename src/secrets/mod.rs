@@ -9,6 +9,9 @@ pub mod directory;
 pub mod environment;
 mod forms;
 pub mod hosts;
+pub mod known;
+pub mod masked_output;
+pub mod output;
 pub mod policy;
 pub mod provider;
 pub mod redaction;
@@ -17,6 +20,7 @@ pub mod resolve;
 mod tree;
 
 pub use bind::{Bound, Used};
+pub use known::Known;
 pub use policy::{Destination, Policy, Rule};
 pub use provider::SecretScope;
 pub use redaction::Redactor;

@@ -5,11 +5,13 @@
 //! hosts of those rules and nowhere else. No address is exempt, loopback neither.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use url::Url;
 
 use super::environment::shell_name;
 use super::hosts::{HostPattern, PatternError};
+use super::provider::SecretScope;
 use crate::outcome::JobError;
 
 /// What a secret is sent for; some ways are open without a rule.
@@ -55,6 +57,8 @@ pub struct Rule {
     name: String,
     hosts: Vec<HostPattern>,
     connectors: Vec<String>,
+    processes: Vec<String>,
+    tenants: Vec<String>,
 }
 
 impl Rule {
@@ -67,6 +71,8 @@ impl Rule {
             name: shell_pattern(name),
             hosts: hosts.into_iter().map(str::parse).collect::<Result<_, _>>()?,
             connectors: Vec::new(),
+            processes: Vec::new(),
+            tenants: Vec::new(),
         })
     }
 
@@ -76,6 +82,53 @@ impl Rule {
         self.connectors = job_types;
         self
     }
+
+    /// The rule, for jobs of these processes alone (BPMN ids, `*` stands for any characters). None = all.
+    #[must_use]
+    pub fn for_processes(mut self, bpmn_process_ids: Vec<String>) -> Self {
+        self.processes = bpmn_process_ids;
+        self
+    }
+
+    /// The rule, for jobs of these tenants alone (ids, `*` stands for any characters). None = all.
+    #[must_use]
+    pub fn for_tenants(mut self, tenant_ids: Vec<String>) -> Self {
+        self.tenants = tenant_ids;
+        self
+    }
+
+    /// The names that the rule binds, in the spelling that names are compared in.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where they may go.
+    pub fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// For whom the rule opens its hosts: job types, processes, tenants; an empty list is everybody.
+    pub fn audience(&self) -> [&[String]; 3] {
+        [&self.connectors, &self.processes, &self.tenants]
+    }
+
+    /// Does the rule open its hosts for this one? What is not known (no job yet) is not excluded.
+    fn is_for(&self, who: &Who) -> bool {
+        let listed = |list: &[String], one: Option<&str>| {
+            list.is_empty() || one.is_none_or(|one| list.iter().any(|pattern| glob(pattern, one)))
+        };
+        listed(&self.connectors, who.connector.as_deref())
+            && listed(&self.processes, who.process.as_deref())
+            && listed(&self.tenants, who.tenant.as_deref())
+    }
+}
+
+/// Who wants to send.
+#[derive(Clone, Debug, Default)]
+struct Who {
+    connector: Option<Arc<str>>,
+    process: Option<Arc<str>>,
+    tenant: Option<Arc<str>>,
 }
 
 /// What rules are made of.
@@ -93,6 +146,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     settings: Arc<Settings>,
+    who: Who,
+    refusals: Arc<AtomicU64>,
 }
 
 impl Policy {
@@ -100,7 +155,13 @@ impl Policy {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings: Arc::new(settings),
+            ..Self::default()
         }
+    }
+
+    /// How often something was refused, by this policy and all that were made of it.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// The policy of these rules alone.
@@ -122,6 +183,8 @@ impl Policy {
                     name: shell_pattern(name),
                     hosts: Vec::new(),
                     connectors: Vec::new(),
+                    processes: Vec::new(),
+                    tenants: Vec::new(),
                 }
             }
         });
@@ -132,13 +195,22 @@ impl Policy {
     /// having none; it only opens no way.
     #[must_use]
     pub fn for_connector(&self, job_type: &str) -> Self {
-        let mut settings = Settings::clone(&self.settings);
-        for rule in &mut settings.rules {
-            if !rule.connectors.is_empty() && !rule.connectors.iter().any(|one| one == job_type) {
-                rule.hosts.clear();
-            }
+        let mut policy = self.clone();
+        policy.who.connector = Some(job_type.into());
+        policy
+    }
+
+    /// What this policy says to a job of this process and tenant.
+    #[must_use]
+    pub fn for_job(&self, scope: &SecretScope<'_>) -> Self {
+        let mut policy = self.clone();
+        let mut rules = self.settings.rules.iter();
+        // Most policies name neither, and a job should not pay for texts that nobody compares.
+        if rules.any(|rule| !rule.processes.is_empty() || !rule.tenants.is_empty()) {
+            policy.who.process = Some(scope.bpmn_process_id.into());
+            policy.who.tenant = Some(scope.tenant_id.into());
         }
-        Self::new(settings)
+        policy
     }
 
     /// May these secrets (or what was made of them) be sent to this URL?
@@ -148,11 +220,21 @@ impl Policy {
     pub fn check(&self, secrets: &[&str], url: &Url, destination: Destination) -> Result<(), JobError> {
         match secrets.iter().find(|name| !self.allows(name, url, destination)) {
             None => Ok(()),
-            Some(name) => Err(self.refusal(name, url)),
+            Some(name) => {
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+                let error = self.refusal(name, url);
+                tracing::warn!(
+                    secret = name,
+                    host = url.host_str().unwrap_or_default(),
+                    "a secret was not sent: no rule allows it"
+                );
+                Err(error)
+            }
         }
     }
 
-    fn rules_for(&self, name: &str) -> impl Iterator<Item = &Rule> {
+    /// The rules that name this secret.
+    pub fn rules_for(&self, name: &str) -> impl Iterator<Item = &Rule> {
         // As the environment reads names: another spelling of a name must not slip past its rule.
         let name = shell_name(name);
         self.settings.rules.iter().filter(move |rule| glob(&rule.name, &name))
@@ -164,7 +246,7 @@ impl Policy {
         }
         let mut rules = self.rules_for(name).peekable();
         if rules.peek().is_some() {
-            return rules.any(|rule| rule.hosts.iter().any(|host| host.matches(url)));
+            return rules.any(|rule| rule.is_for(&self.who) && rule.hosts.iter().any(|host| host.matches(url)));
         }
         let authority = || {
             destination == Destination::TokenEndpoint
@@ -189,7 +271,10 @@ impl Policy {
                 ));
             }
         };
-        let why = if self.rules_for(name).next().is_some() {
+        let leads_there = |rule: &Rule| rule.hosts.iter().any(|host| host.matches(url));
+        let why = if self.rules_for(name).any(leads_there) {
+            "the rule that names this host is for other connectors, processes or tenants"
+        } else if self.rules_for(name).next().is_some() {
             "its rules name other hosts"
         } else {
             "no rule names it, and this is neither a sign-in authority of Microsoft nor one of the organizations listed"
@@ -205,12 +290,12 @@ impl Policy {
 }
 
 /// A name with `*`, in the spelling that names are compared in.
-fn shell_pattern(pattern: &str) -> String {
+pub(super) fn shell_pattern(pattern: &str) -> String {
     pattern.split('*').map(shell_name).collect::<Vec<_>>().join("*")
 }
 
 /// Does the text match the pattern, where `*` stands for any characters? In time linear in each part's search.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
@@ -235,6 +320,7 @@ mod tests {
 
     use super::{Cloud, Destination, Policy, Rule, Settings, glob};
     use crate::outcome::Remedy;
+    use crate::secrets::SecretScope;
 
     const TOKEN: &str = "https://login.microsoftonline.com/contoso/oauth2/v2.0/token";
     const ORG: &str = "https://contoso.crm4.dynamics.com/api/data/v9.2/";
@@ -318,6 +404,33 @@ mod tests {
             "https://api.example.com/",
             Destination::Api
         ));
+    }
+
+    #[test]
+    fn a_rule_for_processes_and_tenants_holds_for_their_jobs_alone_and_refusals_are_counted() {
+        let rule = Rule::new("A", ["api.example.com"])
+            .unwrap()
+            .for_processes(vec!["invoice-*".into()])
+            .for_tenants(vec!["bank".into()]);
+        let policy = Policy::of_rules(vec![rule]);
+        let url = Url::parse("https://api.example.com/").unwrap();
+        let allowed = |bpmn_process_id, tenant_id| {
+            let scope = SecretScope {
+                tenant_id,
+                bpmn_process_id,
+            };
+            policy.for_job(&scope).check(&["A"], &url, Destination::Api)
+        };
+        assert!(allowed("invoice-pay", "bank").is_ok());
+        assert_eq!(policy.refusals(), 0);
+        for (process, tenant) in [("invoice", "bank"), ("other", "bank"), ("invoice-pay", "<default>")] {
+            let error = allowed(process, tenant).unwrap_err();
+            assert!(
+                error.message.contains("other connectors, processes or tenants"),
+                "{error}"
+            );
+        }
+        assert_eq!(policy.refusals(), 3);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Takes known secret values out of a text that leaves the process.
+//! Takes known secret values out of a text that leaves the process, and finds them in what should not hold any.
 //!
-//! In go the values that a job uses; out come texts with `***` in their place, in every shape of [`super::forms`].
-//! Nothing is prepared until a text is looked at, since most jobs end well. The search holds copies of the values in
-//! memory that is not wiped; it lives as long as the job.
+//! In go values (of one job, or all that [`super::known`] remembers); out come texts with `***` in their place, in every
+//! shape of [`super::forms`]. Nothing is prepared until a text is looked at, since most jobs end well. The search holds
+//! copies of the values in memory that is not wiped.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,23 +19,86 @@ use super::forms::forms;
 /// What stands in a value's place.
 const MASK: &str = "***";
 /// Values with fewer characters are taken out only where they stand alone: `1` is no secret inside `2011`.
-const SHORT: usize = 8;
+pub(super) const SHORT: usize = 8;
+/// Bytes of a long form that the search looks for; the rest is compared where these are found, so that keys and tokens
+/// of thousands of characters do not blow up the search. The beginning of a long value is taken out by itself, too.
+const SEARCHED: usize = 48;
 
-/// Knows the values of a job's secrets and puts `***` in their place. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Redactor {
-    known: Option<Arc<Known>>,
+/// A value that must not be seen, and what it is.
+pub struct Secret {
+    /// The value.
+    pub value: SecretString,
+    /// The reference's name, or what else it is.
+    pub label: Label,
 }
 
-struct Known {
-    values: Vec<SecretString>,
+/// What a value is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// A secret of a task, by its name.
+    Secret(String),
+    /// An access token, by the host that gave it.
+    Token(String),
+    /// A credential of deskhand's own, by the setting that holds it.
+    Setting(String),
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Label::Secret(name) => write!(f, "the secret '{name}'"),
+            Label::Token(host) => write!(f, "an access token of {host}"),
+            Label::Setting(key) => write!(f, "deskhand's own `{key}`"),
+        }
+    }
+}
+
+/// Knows secret values and puts `***` in their place. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    layers: Arc<[Arc<Layer>]>,
+}
+
+/// Values that are searched for together.
+pub(super) struct Layer {
+    pub(super) secrets: Vec<Arc<Secret>>,
     search: OnceLock<Option<Search>>,
 }
 
 struct Search {
     automaton: AhoCorasick,
-    /// For each pattern: must it stand alone?
-    alone: Vec<bool>,
+    patterns: Vec<Pattern>,
+}
+
+struct Pattern {
+    /// Whose form it is: the place in the layer's list.
+    secret: usize,
+    /// Must it stand alone?
+    alone: bool,
+    /// What follows the searched part.
+    rest: Box<str>,
+}
+
+/// A known value in a text.
+struct Place {
+    range: Range<usize>,
+    secret: usize,
+    /// Is all of it there, or only its beginning?
+    whole: bool,
+    alone: bool,
+}
+
+impl Layer {
+    pub(super) fn new(secrets: Vec<Arc<Secret>>) -> Arc<Self> {
+        Arc::new(Self {
+            secrets,
+            search: OnceLock::new(),
+        })
+    }
+
+    fn search(&self) -> Option<&Search> {
+        self.search.get_or_init(|| Search::new(&self.secrets)).as_ref()
+    }
 }
 
 impl Redactor {
@@ -47,37 +110,54 @@ impl Redactor {
     /// Knows these values. Empty ones are ignored.
     pub fn of<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
         let mut seen = HashSet::new();
-        let values: Vec<SecretString> = values
+        let secrets: Vec<Arc<Secret>> = values
             .into_iter()
             .filter(|value| !value.expose_secret().is_empty() && seen.insert(value.expose_secret()))
-            .cloned()
-            .collect();
-        Self {
-            known: (!values.is_empty()).then(|| {
-                Arc::new(Known {
-                    values,
-                    search: OnceLock::new(),
+            .map(|value| {
+                Arc::new(Secret {
+                    value: value.clone(),
+                    label: Label::Secret(String::new()),
                 })
-            }),
+            })
+            .collect();
+        if secrets.is_empty() {
+            return Self::default();
         }
+        Self::of_layers([Layer::new(secrets)])
+    }
+
+    pub(super) fn of_layers(layers: impl IntoIterator<Item = Arc<Layer>>) -> Self {
+        Self {
+            layers: layers.into_iter().collect(),
+        }
+    }
+
+    /// Knows what both know.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::of_layers(self.layers.iter().chain(&*other.layers).cloned())
     }
 
     /// The text without any known value.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let Some(known) = &self.known else {
-            return Cow::Borrowed(text);
-        };
-        let places = match known.search.get_or_init(|| Search::new(&known.values)) {
-            Some(search) => search.places(text),
-            // What cannot be searched is not shown.
-            None => return Cow::Borrowed(MASK),
-        };
+        let mut places = Vec::new();
+        for layer in &*self.layers {
+            let Some(search) = layer.search() else {
+                // What cannot be searched is not shown.
+                return Cow::Borrowed(MASK);
+            };
+            search.each(text, |place| {
+                if !place.alone || stands_alone(text, &place.range) {
+                    places.push(place.range);
+                }
+            });
+        }
         if places.is_empty() {
             return Cow::Borrowed(text);
         }
         let mut shown = String::with_capacity(text.len());
         let mut copied = 0;
-        for place in places {
+        for place in joined(places) {
             shown.push_str(&text[copied..place.start]);
             shown.push_str(MASK);
             copied = place.end;
@@ -89,7 +169,7 @@ impl Redactor {
     /// The value without any known value in its texts and keys. A number that is a known value as a whole, and not a
     /// short one, becomes the text `***`.
     pub fn value(&self, value: Value) -> Value {
-        if self.known.is_none() {
+        if self.layers.is_empty() {
             return value;
         }
         match value {
@@ -115,43 +195,112 @@ impl Redactor {
         let shown = |(key, value): (String, Value)| (self.text(&key).into_owned(), self.value(value));
         object.into_iter().map(shown).collect()
     }
+
+    /// Adds the known values that the text holds whole. Short ones are not looked for: they are found everywhere.
+    pub fn find_in_text(&self, text: &str, found: &mut Vec<Arc<Secret>>) {
+        if text.len() < SHORT {
+            return;
+        }
+        for layer in &*self.layers {
+            let Some(search) = layer.search() else { continue };
+            search.each(text, |place| {
+                if place.whole && !place.alone {
+                    let secret = &layer.secrets[place.secret];
+                    if !found.iter().any(|known| Arc::ptr_eq(known, secret)) {
+                        found.push(secret.clone());
+                    }
+                }
+            });
+        }
+    }
+
+    /// Adds the known values that texts, keys and numbers of the value hold whole.
+    pub fn find_in_value(&self, value: &Value, found: &mut Vec<Arc<Secret>>) {
+        match value {
+            Value::String(text) => self.find_in_text(text, found),
+            Value::Array(list) => list.iter().for_each(|element| self.find_in_value(element, found)),
+            Value::Object(object) => self.find_in_object(object, found),
+            Value::Number(number) => {
+                let text = number.to_string();
+                if text.len() >= SHORT && self.text(&text) == MASK {
+                    self.find_in_text(&text, found);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// As [`Redactor::find_in_value`].
+    pub fn find_in_object(&self, object: &Map<String, Value>, found: &mut Vec<Arc<Secret>>) {
+        for (key, value) in object {
+            self.find_in_text(key, found);
+            self.find_in_value(value, found);
+        }
+    }
 }
 
 impl Search {
     /// `None` if there are more patterns than a search can hold.
-    fn new(values: &[SecretString]) -> Option<Self> {
+    fn new(secrets: &[Arc<Secret>]) -> Option<Self> {
+        let mut searched = Vec::new();
         let mut patterns = Vec::new();
-        let mut alone = Vec::new();
-        for value in values {
-            let value = value.expose_secret();
+        for (at, secret) in secrets.iter().enumerate() {
+            let value = secret.value.expose_secret();
             let short = value.chars().count() < SHORT;
-            for form in forms(value, short) {
-                patterns.push(form);
-                alone.push(short);
+            for mut form in forms(value, short) {
+                let mut end = SEARCHED.min(form.len());
+                while !form.is_char_boundary(end) {
+                    end -= 1;
+                }
+                let rest = form.split_off(end).into_boxed_str();
+                searched.push(form);
+                patterns.push(Pattern {
+                    secret: at,
+                    alone: short,
+                    rest,
+                });
             }
         }
-        let automaton = AhoCorasick::new(&patterns).ok()?;
-        Some(Self { automaton, alone })
+        let automaton = AhoCorasick::new(&searched).ok()?;
+        Some(Self { automaton, patterns })
     }
 
-    /// Where known values are, from left to right, those that touch or overlap as one: the longest wins, and where one
-    /// runs into another neither leaves a rest.
-    fn places(&self, text: &str) -> Vec<Range<usize>> {
-        let mut places: Vec<Range<usize>> = Vec::new();
-        // Matches come in the order of their ends, so that an earlier place can only be swallowed from the back.
-        for found in self.automaton.find_overlapping_iter(text) {
-            let mut place = found.range();
-            if self.alone[found.pattern()] && !stands_alone(text, &place) {
-                continue;
+    fn each(&self, text: &str, mut found: impl FnMut(Place)) {
+        for one in self.automaton.find_overlapping_iter(text) {
+            let pattern = &self.patterns[one.pattern()];
+            let mut range = one.range();
+            let mut more = common(pattern.rest.as_bytes(), &text.as_bytes()[range.end..]);
+            while !text.is_char_boundary(range.end + more) {
+                more -= 1;
             }
-            while let Some(last) = places.last().filter(|last| last.end > place.start) {
-                place.start = place.start.min(last.start);
-                places.pop();
-            }
-            places.push(place);
+            range.end += more;
+            found(Place {
+                range,
+                secret: pattern.secret,
+                whole: more == pattern.rest.len(),
+                alone: pattern.alone,
+            });
         }
-        places
     }
+}
+
+/// How many bytes both begin with.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// The places from left to right, those that overlap as one: the longest wins, and where one runs into another neither
+/// leaves a rest.
+fn joined(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    places.sort_unstable_by_key(|place| (place.start, place.end));
+    let mut joined: Vec<Range<usize>> = Vec::with_capacity(places.len());
+    for place in places {
+        match joined.last_mut() {
+            Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+            _ => joined.push(place),
+        }
+    }
+    joined
 }
 
 fn stands_alone(text: &str, place: &Range<usize>) -> bool {
@@ -162,8 +311,14 @@ fn stands_alone(text: &str, place: &Range<usize>) -> bool {
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let values = self.known.as_ref().map_or(0, |known| known.values.len());
+        let values: usize = self.layers.iter().map(|layer| layer.secrets.len()).sum();
         f.debug_struct("Redactor").field("values", &values).finish()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Secret").field(&self.label).finish()
     }
 }
 
@@ -271,6 +426,29 @@ mod tests {
                 "pin": "***"
             })
         );
+    }
+
+    #[test]
+    fn a_long_value_disappears_whole_and_a_cut_one_as_far_as_it_goes() {
+        let key: String = (0..5_000).map(|n| char::from(b'a' + (n * 7 % 26) as u8)).collect();
+        let redactor = knows(&[&key]);
+        assert_eq!(redactor.text(&format!("<{key}>")), "<***>");
+        assert_eq!(redactor.text(&format!("<{}", &key[..200])), "<***");
+        let mut found = Vec::new();
+        redactor.find_in_text(&key[..200], &mut found);
+        assert!(found.is_empty(), "a beginning is no whole value");
+        redactor.find_in_text(&format!("x{key}"), &mut found);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_value_disappears_in_texts_that_were_escaped_twice() {
+        let value = "line\nbreak \"and quote\"";
+        let redactor = knows(&[value]);
+        for text in [format!("{value:?}"), json!(json!(value).to_string()).to_string()] {
+            let shown = redactor.text(&text).into_owned();
+            assert!(shown.contains("***") && !shown.contains("quote"), "{text} → {shown}");
+        }
     }
 
     #[test]

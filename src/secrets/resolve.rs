@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use super::bind::Bound;
 use super::directory::Directory;
 use super::environment::{self, Environment};
+use super::known::Known;
+use super::output;
 use super::provider::{Provider, SecretScope};
+use super::redaction::Label;
 use super::reference::Form;
 use super::tree::{Grammar, Needed, fill, needed};
 use crate::outcome::{JobError, Remedy};
@@ -29,6 +32,8 @@ pub struct Settings {
     pub directory: Option<std::path::PathBuf>,
     /// Is `secrets.NAME` without braces a reference?
     pub bare_references: bool,
+    /// What results may hold.
+    pub output: output::Settings,
 }
 
 impl Default for Settings {
@@ -37,6 +42,7 @@ impl Default for Settings {
             environment: Some(environment::Settings::default()),
             directory: None,
             bare_references: true,
+            output: output::Settings::default(),
         }
     }
 }
@@ -46,6 +52,8 @@ impl Default for Settings {
 pub struct Secrets {
     providers: Arc<[Box<dyn Provider>]>,
     grammar: Grammar,
+    known: Known,
+    output: Arc<output::Settings>,
 }
 
 impl Secrets {
@@ -54,7 +62,33 @@ impl Secrets {
         Self {
             providers: providers.into(),
             grammar: Grammar { bare: bare_references },
+            known: Known::default(),
+            output: Arc::default(),
         }
+    }
+
+    /// The same, with every value that is resolved remembered there.
+    #[must_use]
+    pub fn remembering(mut self, known: Known) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// The same, with this said about results.
+    #[must_use]
+    pub fn with_output(mut self, settings: output::Settings) -> Self {
+        self.output = Arc::new(settings);
+        self
+    }
+
+    /// Every value that was resolved in the last day.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// What results may hold.
+    pub fn output(&self) -> &output::Settings {
+        &self.output
     }
 
     /// Knows no secret: every reference is a missing one.
@@ -85,7 +119,7 @@ impl Secrets {
         if let Some(directory) = &settings.directory {
             providers.push(Box::new(Directory::new(directory)));
         }
-        Self::new(providers, settings.bare_references)
+        Self::new(providers, settings.bare_references).with_output(settings.output.clone())
     }
 
     /// Puts the secrets into the variables.
@@ -104,6 +138,7 @@ impl Secrets {
         for one in &needed {
             match self.value(&one.name, scope).await? {
                 Some((value, provider)) => {
+                    self.known.remember(&Label::Secret(one.name.clone()), &value);
                     values.insert(one.name.clone(), value);
                     resolved.push((one.name.clone(), provider));
                 }

@@ -6,6 +6,7 @@
 mod age;
 mod intake;
 mod lease;
+mod output;
 pub mod permits;
 pub mod pipeline;
 mod running;

@@ -10,12 +10,13 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Hold;
+use super::output::Guard;
 use crate::connector::{Call, Connector, Response};
 use crate::job::Job;
 use crate::mapping::{Mapper, Plan, failure};
 use crate::outcome::{JobError, Outcome, Remedy};
 use crate::progress::{Progress, Step};
-use crate::secrets::{Bound, Redactor, SecretScope, Secrets};
+use crate::secrets::{Bound, Redactor, Secrets};
 
 /// What a panic becomes: its payload may hold anything, so it is not shown.
 pub(super) const DEFECT: &str = "deskhand has a defect that broke off this job; its log names the place.";
@@ -52,9 +53,12 @@ impl Pipeline {
         };
         let input = match self.prepare(job, &plan, hold).await {
             Ok(input) => input,
-            Err(error) => return self.mapper.outcome(&plan, job, Err(error), &Redactor::default()),
+            Err(error) => {
+                return self
+                    .mapper
+                    .outcome(&plan, job, Err(error), &self.secrets.known().redactor());
+            }
         };
-        let redactor = Redactor::new(&input.used);
         let result = self.attempt(job, &input, hold, abandoned).await;
         // A job that was parked needs a running place for what is left to do, unless it only hands itself back.
         tokio::select! {
@@ -62,6 +66,9 @@ impl Pipeline {
             () = abandoned.cancelled() => {}
             () = hold.resume() => {}
         }
+        // Asked now: the tokens that were fetched meanwhile are known too.
+        let known = self.secrets.known().redactor();
+        let redactor = known.and(&Redactor::new(&input.used));
         // What a connector says after its job was lost is no result: the task's expressions have no say in it.
         if let Err(error) = &result
             && abandoned.is_cancelled()
@@ -73,7 +80,12 @@ impl Pipeline {
                 },
             };
         }
-        let outcome = self.mapper.outcome(&plan, job, result, &redactor);
+        let guard = Guard {
+            settings: self.secrets.output(),
+            used: &input.used,
+            known: &known,
+        };
+        let outcome = guard.outcome(result, |result| self.mapper.outcome(&plan, job, result, &redactor));
         if let Outcome::Complete { variables } = &outcome {
             let variables = variables.keys().cloned().collect();
             self.progress.report(job, Step::Mapped { variables });
@@ -86,11 +98,7 @@ impl Pipeline {
         if let Some(timeout) = plan.job_timeout {
             hold.extend(timeout).await?;
         }
-        let scope = SecretScope {
-            tenant_id: &job.tenant_id,
-            bpmn_process_id: &job.bpmn_process_id,
-        };
-        let bound = self.secrets.bind(job.variables()?, &scope).await?;
+        let bound = self.secrets.bind(job.variables()?, &job.secret_scope()).await?;
         for (name, provider) in bound.resolved() {
             self.progress.report(job, Step::SecretResolved { name, provider });
         }

@@ -118,7 +118,8 @@ impl DesktopFlow {
             authentication,
             operation,
         } = Input::read(call.input, &self.settings)?;
-        authentication.check(call.input, &organization, &self.policy)?;
+        let policy = self.policy.for_job(&call.job.secret_scope());
+        authentication.check(call.input, &organization, &policy)?;
         let token_host = authentication.token_host();
         let credential = authentication.into_credential(&self.tokens);
         let session = Session {

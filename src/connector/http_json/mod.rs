@@ -101,7 +101,9 @@ impl HttpJson {
 
     /// Every secret of the task may end up in the request, also those that a token was made of.
     fn may_call(&self, call: &Call<'_>, url: &Url) -> Result<(), JobError> {
-        self.policy.check(&call.input.names_at(&[""]), url, Destination::Api)
+        self.policy
+            .for_job(&call.job.secret_scope())
+            .check(&call.input.names_at(&[""]), url, Destination::Api)
     }
 
     async fn send(&self, call: &Call<'_>, request: Request) -> Result<Answer, JobError> {
@@ -159,7 +161,7 @@ impl HttpJson {
 
     async fn token(&self, call: &Call<'_>, oauth: &OAuth) -> Result<Fetched, JobError> {
         let endpoint = &oauth.request.endpoint;
-        self.policy.check(
+        self.policy.for_job(&call.job.secret_scope()).check(
             &call.input.names_at(&[&oauth.path]),
             endpoint,
             Destination::TokenEndpoint,

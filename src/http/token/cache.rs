@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use super::super::Client;
 use super::super::fingerprint::Fingerprint;
 use super::{TokenError, TokenFault, TokenRequest};
+use crate::secrets::Known;
+use crate::secrets::redaction::Label;
 
 /// Tokens that are kept at most. When there are more, those that were unused for longest go.
 const KEPT: usize = 1000;
@@ -37,6 +39,7 @@ pub struct Fetched {
 /// Fetches tokens and keeps them. Share one for the whole process.
 pub struct Tokens {
     client: Client,
+    known: Known,
     slots: Arc<Mutex<HashMap<Fingerprint, Slot>>>,
 }
 
@@ -62,8 +65,16 @@ impl Tokens {
     pub fn new(client: Client) -> Self {
         Self {
             client,
+            known: Known::default(),
             slots: Arc::default(),
         }
+    }
+
+    /// The same, with every token remembered there, so that no text shows it.
+    #[must_use]
+    pub fn remembering(mut self, known: Known) -> Self {
+        self.known = known;
+        self
     }
 
     /// The token that this request stands for: kept, shared or fetched.
@@ -125,8 +136,13 @@ impl Tokens {
         let client = self.client.clone();
         let slots = Arc::clone(&self.slots);
         let host = request.endpoint.host_str().unwrap_or_default().to_owned();
+        let known = self.known.clone();
         let fetching = tokio::spawn(async move {
             let fetched = fetch(&client, &request).await;
+            if let Ok(fetched) = &fetched {
+                let host = request.endpoint.host_str().unwrap_or_default();
+                known.remember(&Label::Token(host.into()), &fetched.token);
+            }
             let now = Instant::now();
             let mut slots = lock(&slots);
             if let Some(slot) = slots.get_mut(&key) {
