@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deskhand::connector::{Call, Connector, Journal, Response};
+use deskhand::connector::{Call, Connector, Journal, Place, Response};
 use deskhand::job::Job;
 use deskhand::mapping::Mapper;
 use deskhand::outcome::{JobError, Outcome};
@@ -49,6 +49,8 @@ impl Journal for Held {
         async { Ok(()) }.boxed()
     }
 }
+
+impl Place for Held {}
 
 impl Hold for Held {
     fn extend(&self, _: Duration) -> BoxFuture<'_, Result<(), JobError>> {
