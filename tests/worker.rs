@@ -430,3 +430,78 @@ async fn a_job_that_only_waits_gives_its_place_to_others_and_gets_one_again() {
     }
     assert_eq!(worker.stopped().await, Ended::Drained);
 }
+
+#[tokio::test]
+async fn after_a_suspension_longer_than_the_lease_nothing_is_said_that_could_take_the_job_from_its_new_holder() {
+    let gateway = FakeGateway::start().await;
+    let clock = worker::Clock::chosen();
+    let lease = Duration::from_secs(60);
+    let settings = worker::Settings {
+        job_timeout: lease,
+        drain_grace: Duration::from_millis(100),
+        clock: clock.clone(),
+        ..settings()
+    };
+    let worker = start(gateway.url(), settings);
+    gateway.push(job(1, "note")).await;
+    gateway.push(job(2, "wait for a run")).await;
+    while worker.connector.running.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    clock.suspend(lease);
+    worker.connector.go_on.notify_waiters();
+    // The jump is noticed within a second or two; neither note nor heartbeat nor hand-back is sent.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(worker.stopped().await, Ended::Drained);
+    assert_eq!(gateway.pending().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_suspension_shorter_than_the_lease_is_followed_by_a_heartbeat_at_once() {
+    let gateway = FakeGateway::start().await;
+    let clock = worker::Clock::chosen();
+    let settings = worker::Settings {
+        job_timeout: Duration::from_secs(3600),
+        clock: clock.clone(),
+        ..settings()
+    };
+    let worker = start(gateway.url(), settings);
+    gateway.push(job(1, "wait")).await;
+    while worker.connector.running.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    clock.suspend(Duration::from_secs(3000));
+    assert!(matches!(gateway.command().await, Command::Extend { key: 1, .. }));
+    worker.connector.go_on.notify_one();
+    assert_eq!(gateway.outcome().await, completed(1));
+}
+
+#[tokio::test]
+async fn finished_work_is_offered_although_the_lease_has_lapsed() {
+    let gateway = FakeGateway::start().await;
+    let clock = worker::Clock::chosen();
+    let settings = worker::Settings {
+        clock: clock.clone(),
+        ..settings()
+    };
+    let worker = start(gateway.url(), settings);
+    gateway.push(job(1, "wait")).await;
+    while worker.connector.running.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    clock.suspend(Duration::from_secs(61));
+    worker.connector.go_on.notify_one();
+    assert_eq!(gateway.command().await, completed(1));
+}
+
+#[tokio::test]
+async fn a_job_that_its_own_failure_freed_is_taken_again_at_once() {
+    let gateway = FakeGateway::start().await;
+    let _worker = start(gateway.url(), settings());
+    // The engine gives it out again while the worker has not yet heard that its failure was taken.
+    gateway.delay(Rpc::Fail, Duration::from_millis(200));
+    gateway.push(job(1, "panic")).await;
+    assert!(matches!(gateway.command().await, Command::Fail { key: 1, .. }));
+    gateway.push(job(1, "work")).await;
+    assert_eq!(gateway.command().await, completed(1));
+}

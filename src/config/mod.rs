@@ -112,6 +112,7 @@ impl Config {
                 poll_interval: s.duration("worker.poll_interval"),
                 stream_enabled: s.switch("worker.stream_enabled"),
                 drain_grace: s.duration("worker.drain_grace"),
+                clock: worker::Clock::system(),
             },
             secrets: secrets::Settings {
                 environment: s.switch("secrets.environment").then(|| environment::Settings {

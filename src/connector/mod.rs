@@ -7,6 +7,7 @@ pub mod http_json;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -69,6 +70,12 @@ pub trait Place: Send + Sync {
     /// does it by itself when [`Connector::call`] has returned.
     fn resume(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// How long the job is surely still ours, suspension of the machine counted; zero when it may be another's. Look right
+    /// before the bytes of a request leave that must not be sent twice.
+    fn lease_left(&self) -> Duration {
+        Duration::MAX
     }
 }
 

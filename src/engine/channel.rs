@@ -9,6 +9,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use super::credentials::Authority;
 use super::gateway::TopologyRequest;
 use super::gateway::gateway_client::GatewayClient;
+use super::upkeep::Pace;
 use super::{Commands, Settings};
 
 /// The gateway refuses pings that come more often than each 30 s; 45 s is what its other clients use.
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(super) unary: GatewayClient<Channel>,
     pub(super) streams: GatewayClient<Channel>,
     pub(super) authority: Authority,
+    pub(super) pace: Pace,
     settings: std::sync::Arc<Settings>,
 }
 
@@ -80,6 +82,7 @@ impl Engine {
             unary,
             streams,
             authority,
+            pace: Pace::default(),
             settings: std::sync::Arc::new(settings),
         })
     }

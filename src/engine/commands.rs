@@ -8,10 +8,8 @@ use tonic::{Code, Status};
 
 use super::Engine;
 use super::channel::CALL_TIMEOUT;
-use super::gateway::{
-    CompleteJobRequest, FailJobRequest, SetVariablesRequest, ThrowErrorRequest, UpdateJobTimeoutRequest,
-};
-use super::intake::{Reason, millis};
+use super::gateway::{CompleteJobRequest, FailJobRequest, ThrowErrorRequest};
+use super::intake::Reason;
 use crate::job::Job;
 use crate::outcome::Outcome;
 
@@ -31,12 +29,28 @@ pub enum Told {
     Refused(String),
     /// Not heard in time; the engine will give the job out again when its lease has lapsed.
     Unheard(String),
+    /// Not said, because our lease is over and saying it would free the job while somebody else works on it.
+    Lapsed,
+}
+
+/// Our hold on a job, as far as we know it ourselves.
+pub trait Held: Send + Sync {
+    /// Is the lease surely still ours?
+    fn holds(&self) -> bool;
+
+    /// The lease's token, where the engine gave one.
+    fn token(&self) -> Option<String>;
+}
+
+/// What stands for an answer when nothing was sent.
+pub(super) fn lapsed() -> Status {
+    Status::failed_precondition("nothing was sent: our own lease has lapsed")
 }
 
 /// Sends commands about jobs. Cheap to clone.
 #[derive(Clone)]
 pub struct Commands {
-    engine: Engine,
+    pub(super) engine: Engine,
 }
 
 impl Commands {
@@ -45,16 +59,20 @@ impl Commands {
     }
 
     /// Tells the engine a job's outcome, again and again until it answered or `until` has passed. A late completion is
-    /// accepted as long as nobody else finished the job, so `until` may lie beyond the lease.
-    pub async fn tell(&self, job: &Job, outcome: &Outcome, until: Instant) -> Told {
+    /// accepted as long as nobody else finished the job, so `until` may lie beyond the lease; a failure is not said after
+    /// it.
+    pub async fn tell(&self, job: &Job, outcome: &Outcome, held: &dyn Held, until: Instant) -> Told {
         let mut unsure = false;
         let mut pause = FIRST_PAUSE;
         loop {
-            let status = match tokio::time::timeout(CALL_TIMEOUT, self.send(job, outcome)).await {
+            let status = match tokio::time::timeout(CALL_TIMEOUT, self.send(job, outcome, held)).await {
                 Ok(Ok(())) => return Told::Acknowledged,
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer to the command"),
             };
+            if frees_the_job(outcome) && !held.holds() {
+                return Told::Lapsed;
+            }
             match verdict(&status, outcome, unsure) {
                 Verdict::Final(told) => return told,
                 // Said twice, a failure would free the job while somebody else works on it.
@@ -74,53 +92,7 @@ impl Commands {
         }
     }
 
-    /// Sets a new lease for a job, counted from now: a heartbeat, or the task's own timeout.
-    ///
-    /// # Errors
-    /// The gRPC status. NOT_FOUND and FAILED_PRECONDITION mean that the job is not ours any more.
-    pub async fn extend(&self, job: &Job, lease: Duration) -> Result<(), Status> {
-        let message = UpdateJobTimeoutRequest {
-            job_key: job.key,
-            timeout: millis(lease),
-            operation_reference: None,
-            lease_token: job.lease_token.clone(),
-        };
-        self.bounded(async {
-            let request = self.engine.authority.authorize(message).await?;
-            self.engine.unary.clone().update_job_timeout(request).await
-        })
-        .await
-    }
-
-    /// Sets variables in the task's own scope: they come back with the job's next activation and go no further.
-    ///
-    /// # Errors
-    /// The gRPC status; after an ambiguous one nothing may be believed about what was written.
-    pub async fn set_local_variables(&self, job: &Job, variables: &Map<String, Value>) -> Result<(), Status> {
-        let message = SetVariablesRequest {
-            element_instance_key: job.element_instance_key,
-            variables: json(variables),
-            local: true,
-            operation_reference: None,
-        };
-        self.bounded(async {
-            let request = self.engine.authority.authorize(message).await?;
-            self.engine.unary.clone().set_variables(request).await
-        })
-        .await
-    }
-
-    /// One try of a call, with the token that it needs, in bounded time.
-    async fn bounded<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<(), Status> {
-        let result = tokio::time::timeout(CALL_TIMEOUT, call)
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to the call")));
-        result
-            .map(drop)
-            .inspect_err(|status| self.engine.authority.heard(status))
-    }
-
-    async fn send(&self, job: &Job, outcome: &Outcome) -> Result<(), Status> {
+    async fn send(&self, job: &Job, outcome: &Outcome, held: &dyn Held) -> Result<(), Status> {
         let mut client = self.engine.unary.clone();
         let authority = &self.engine.authority;
         match outcome {
@@ -128,7 +100,7 @@ impl Commands {
                 let message = CompleteJobRequest {
                     job_key: job.key,
                     variables: json(variables),
-                    lease_token: job.lease_token.clone(),
+                    lease_token: held.token(),
                 };
                 client.complete_job(authority.authorize(message).await?).await?;
             }
@@ -144,9 +116,14 @@ impl Commands {
                     error_message: message.clone(),
                     retry_back_off: backoff.map_or(0, |pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
                     variables: json(variables),
-                    lease_token: job.lease_token.clone(),
+                    lease_token: held.token(),
                 };
-                client.fail_job(authority.authorize(message).await?).await?;
+                let request = authority.authorize(message).await?;
+                // The last look at the clock comes right before the bytes leave.
+                if !held.holds() {
+                    return Err(lapsed());
+                }
+                client.fail_job(request).await?;
             }
             Outcome::BpmnError {
                 code,
@@ -158,7 +135,7 @@ impl Commands {
                     error_code: code.clone(),
                     error_message: message.clone().unwrap_or_default(),
                     variables: json(variables),
-                    lease_token: job.lease_token.clone(),
+                    lease_token: held.token(),
                 };
                 client.throw_error(authority.authorize(message).await?).await?;
             }
@@ -168,7 +145,7 @@ impl Commands {
     }
 }
 
-fn json(variables: &Map<String, Value>) -> String {
+pub(super) fn json(variables: &Map<String, Value>) -> String {
     if variables.is_empty() {
         return "{}".into();
     }

@@ -9,11 +9,12 @@ pub mod credentials;
 pub mod gateway;
 pub mod intake;
 pub mod processes;
+mod upkeep;
 
 use std::path::PathBuf;
 
 pub use channel::Engine;
-pub use commands::{Commands, Told};
+pub use commands::{Commands, Held, Told};
 pub use credentials::Credentials;
 pub(crate) use intake::refuses_for_good;
 pub use intake::{Poll, Push, Subscription};

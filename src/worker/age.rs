@@ -4,9 +4,11 @@
 //! two clocks is too large or too small by that difference, always the same; so the smallest age seen lately counts as
 //! none.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::clock::Moment;
 
 /// How long a smallest age is believed in: clocks are set, and drift.
 const LATELY: Duration = Duration::from_secs(300);
@@ -28,9 +30,8 @@ impl Ages {
     }
 
     /// The age of a job that was read now.
-    pub(super) fn of(&mut self, deadline: i64, lease: Duration) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.at(millis(now), deadline, lease)
+    pub(super) fn of(&mut self, now: &Moment, deadline: i64, lease: Duration) -> Duration {
+        self.at(now.unix_millis(), deadline, lease)
     }
 
     fn at(&mut self, now: i64, deadline: i64, lease: Duration) -> Duration {

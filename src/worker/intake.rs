@@ -124,9 +124,9 @@ impl Intake {
     /// A pushed job may have lain in buffers while its lease ran: one that has used a third of it is given back.
     fn begin_pushed(&self, job: Job, permit: Permit, ages: &mut Ages) {
         let length = self.subscription.lease;
-        let age = ages.of(job.deadline, length);
-        let read = Instant::now();
-        let lease = Lease::new(read.checked_sub(age).unwrap_or(read), length);
+        let read = self.running.clock.now();
+        let age = ages.of(&read, job.deadline, length);
+        let lease = Lease::new(read.before(age), length);
         if age <= length / 3 {
             return self.running.begin(job, permit, lease);
         }
@@ -143,9 +143,9 @@ impl Intake {
         let unread = std::iter::from_fn(|| push.next().now_or_never()).take(MOST_UNREAD);
         let unread: Vec<(Job, Lease)> = unread
             .map(|job| {
-                let read = Instant::now();
-                let began = read.checked_sub(ages.of(job.deadline, length)).unwrap_or(read);
-                (job, Lease::new(began, length))
+                let read = self.running.clock.now();
+                let age = ages.of(&read, job.deadline, length);
+                (job, Lease::new(read.before(age), length))
             })
             .collect();
         drop(push);
@@ -178,7 +178,7 @@ enum Found {
 async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Running>, mut permits: Vec<Permit>) -> Found {
     let asked = permits.len();
     // The engine counts the lease from somewhere between our asking and its answer: the earlier is the safe one.
-    let lease = Lease::new(Instant::now(), subscription.lease);
+    let lease = Lease::new(running.clock.now(), subscription.lease);
     let mut poll = match Poll::start(engine, subscription, asked).await {
         Ok(poll) => poll,
         Err(status) => {

@@ -1,244 +1,139 @@
-//! A job's lease: how long the job is surely ours, and the heartbeat that prolongs it.
+//! A job's lease: how long the job is surely ours.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
-use tonic::Code;
 
-use super::permits::{Parked, Permit};
-use crate::connector::{Journal, Place};
-use crate::engine::Commands;
-use crate::job::Job;
-use crate::outcome::{JobError, Remedy};
+use super::clock::{Clock, Moment};
+use crate::engine::Held;
 
 /// A stretch of time in which the engine gives the job to nobody else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
-    began: Instant,
+    began: Moment,
     length: Duration,
 }
 
 impl Lease {
     /// A lease counted from the last moment at which the engine cannot yet have begun to count.
-    pub(super) fn new(began: Instant, length: Duration) -> Self {
+    pub(super) fn new(began: Moment, length: Duration) -> Self {
         Self { began, length }
-    }
-
-    pub(super) fn lapses(&self) -> Instant {
-        self.began + self.length
     }
 
     pub(super) fn length(&self) -> Duration {
         self.length
     }
 
-    fn next_heartbeat(&self) -> Instant {
-        self.began + self.length / 3
+    /// What is left of it; zero when it has lapsed.
+    pub(super) fn left(&self, now: &Moment) -> Duration {
+        self.length.saturating_sub(now.since(&self.began))
+    }
+
+    /// How long until a third of it is used.
+    pub(super) fn until_heartbeat(&self, now: &Moment) -> Duration {
+        (self.length / 3).saturating_sub(now.since(&self.began))
     }
 }
 
-/// Why a job is not ours any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The engine said so: cancelled, finished, or failed by somebody.
-    Rejected,
-    /// Our own time ran out before the engine confirmed more.
-    Lapsed,
-}
-
-/// What a running job may ask of the engine before its outcome.
-pub trait Hold: Journal + Place {
-    /// Sets a lease of this length, counted from now.
-    fn extend(&self, length: Duration) -> BoxFuture<'_, Result<(), JobError>>;
-}
-
-/// The hold on a job that the engine gave us.
-pub(super) struct EngineHold<'a> {
-    commands: &'a Commands,
-    job: &'a Job,
+/// A job's lease as all who work on the job see it. The engine may give the job to us again while we have it: then the
+/// newer lease counts.
+#[derive(Debug)]
+pub(super) struct Grip {
+    clock: Clock,
     lease: Mutex<Lease>,
-    right: Mutex<Right>,
+    token: Mutex<Option<String>>,
 }
 
-/// The right to hold the job, as a running one or as a parked one.
-enum Right {
-    Running(Permit),
-    Parked(Parked),
-    /// While it changes.
-    Changing,
-}
-
-impl<'a> EngineHold<'a> {
-    pub(super) fn new(commands: &'a Commands, job: &'a Job, permit: Permit, lease: Lease) -> Self {
+impl Grip {
+    pub(super) fn new(clock: Clock, lease: Lease, token: Option<String>) -> Self {
         Self {
-            commands,
-            job,
+            clock,
             lease: Mutex::new(lease),
-            right: Mutex::new(Right::Running(permit)),
+            token: Mutex::new(token),
         }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     pub(super) fn lease(&self) -> Lease {
         *self.lock()
     }
 
-    /// Prolongs the lease each time a third of it is used. Returns only when the job is lost.
-    pub(super) async fn keep_alive(&self) -> Lost {
-        loop {
-            tokio::time::sleep_until(self.lease().next_heartbeat()).await;
-            let lease = self.lease();
-            if Instant::now() < lease.next_heartbeat() {
-                continue;
-            }
-            if Instant::now() >= lease.lapses() {
-                return Lost::Lapsed;
-            }
-            let Ok(renewed) = tokio::time::timeout_at(lease.lapses(), self.renew(lease.length())).await else {
-                return Lost::Lapsed;
-            };
-            match renewed {
-                Ok(()) => {}
-                Err(status) if status.code() == Code::NotFound => return Lost::Rejected,
-                // The engine has stopped waiting, but nobody else has the job yet: a finished outcome is still taken.
-                Err(status) if status.code() == Code::FailedPrecondition => return Lost::Lapsed,
-                Err(status) => {
-                    tracing::debug!(job = self.job.key, code = ?status.code(), "the heartbeat was not heard; trying again");
-                    let pause = (lease.length() / 20).clamp(Duration::from_millis(50), Duration::from_secs(5));
-                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-                }
-            }
-        }
+    /// The engine confirmed this lease.
+    pub(super) fn set(&self, lease: Lease) {
+        *self.lock() = lease;
     }
 
-    async fn renew(&self, length: Duration) -> Result<(), tonic::Status> {
-        let began = Instant::now();
-        self.commands.extend(self.job, length).await?;
-        *self.lock() = Lease::new(began, length);
-        Ok(())
+    /// The engine gave us the job again: its newest lease and token are the ones that count.
+    pub(super) fn renew(&self, lease: Lease, token: Option<String>) {
+        self.set(lease);
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Lease> {
+    /// Goes on with the shorter of two lengths.
+    pub(super) fn shorten(&self, length: Duration) {
+        let mut lease = self.lock();
+        lease.length = lease.length.min(length);
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.lease().left(&self.now())
+    }
+
+    pub(super) fn until_heartbeat(&self) -> Duration {
+        self.lease().until_heartbeat(&self.now())
+    }
+
+    /// When the lease lapses if the clocks do not jump.
+    pub(super) fn lapses(&self) -> Instant {
+        Instant::now() + self.left()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lease> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn right(&self) -> std::sync::MutexGuard<'_, Right> {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+impl Held for Grip {
+    fn holds(&self) -> bool {
+        !self.left().is_zero()
     }
 
-    fn lapsed(&self) -> Option<JobError> {
-        (Instant::now() >= self.lease().lapses()).then(|| {
-            JobError::connector(
-                "LEASE_LAPSED",
-                "The engine's patience with this job ended before it could be worked on.",
-            )
-        })
+    fn token(&self) -> Option<String> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Hold for EngineHold<'_> {
-    fn extend(&self, length: Duration) -> BoxFuture<'_, Result<(), JobError>> {
-        async move {
-            match self.renew(length).await {
-                Ok(()) => match self.lapsed() {
-                    None => Ok(()),
-                    Some(error) => Err(error),
-                },
-                // The engine is busy or away: go on with what is left of the shorter lease, as Camunda's runtime does.
-                Err(status) if transient(status.code()) => {
-                    tracing::warn!(job = self.job.key, code = ?status.code(), "the task's jobTimeout could not be set");
-                    let mut lease = self.lock();
-                    let shorter = lease.length.min(length);
-                    lease.length = shorter;
-                    Ok(())
-                }
-                Err(status) => Err(JobError::connector(
-                    "JOB_TIMEOUT_REJECTED",
-                    format!("The engine refused the task's jobTimeout: {}", status.message()),
-                )),
-            }
-        }
-        .boxed()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Place for EngineHold<'_> {
-    fn park(&self) -> bool {
-        let mut right = self.right();
-        let (parked, now) = match std::mem::replace(&mut *right, Right::Changing) {
-            Right::Running(permit) => match permit.park() {
-                Ok(parked) => (true, Right::Parked(parked)),
-                Err(permit) => (false, Right::Running(permit)),
-            },
-            Right::Parked(parked) => (true, Right::Parked(parked)),
-            Right::Changing => (false, Right::Changing),
-        };
-        *right = now;
-        parked
+    const LENGTH: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_lapsed_during_a_suspension_does_not_hold() {
+        let clock = Clock::chosen();
+        let grip = Grip::new(clock.clone(), Lease::new(clock.now(), LENGTH), None);
+        assert!(grip.holds());
+        assert!(grip.until_heartbeat() > Duration::from_secs(19));
+        clock.suspend(Duration::from_secs(59));
+        assert!(grip.holds());
+        assert!(grip.until_heartbeat().is_zero());
+        clock.suspend(Duration::from_secs(2));
+        assert!(!grip.holds());
     }
 
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        async move {
-            let parked = {
-                let mut right = self.right();
-                match std::mem::replace(&mut *right, Right::Changing) {
-                    Right::Parked(parked) => parked,
-                    other => {
-                        *right = other;
-                        return;
-                    }
-                }
-            };
-            let permit = parked.resume().await;
-            *self.right() = Right::Running(permit);
-        }
-        .boxed()
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_lease_and_token_count() {
+        let clock = Clock::chosen();
+        let grip = Grip::new(clock.clone(), Lease::new(clock.now(), LENGTH), Some("a".into()));
+        clock.set_wall_forward(LENGTH);
+        assert!(!grip.holds());
+        grip.renew(Lease::new(clock.now(), LENGTH), Some("b".into()));
+        assert!(grip.holds());
+        assert_eq!(grip.token().as_deref(), Some("b"));
     }
-}
-
-impl Journal for EngineHold<'_> {
-    fn write(&self, variables: Map<String, Value>) -> BoxFuture<'_, Result<(), JobError>> {
-        async move {
-            // Before 8.10 the engine accepts the write of a worker whose lease has lapsed: we must not send it.
-            if let Some(error) = self.lapsed() {
-                return Err(error);
-            }
-            self.commands
-                .set_local_variables(self.job, &variables)
-                .await
-                .map_err(|status| {
-                    let remedy = if transient(status.code()) {
-                        Remedy::Postpone(Duration::from_secs(5))
-                    } else {
-                        Remedy::Retry
-                    };
-                    JobError::connector(
-                        "JOURNAL_REFUSED",
-                        format!(
-                            "The engine did not take the note about this task's run: {}",
-                            status.message()
-                        ),
-                    )
-                    .with_remedy(remedy)
-                })
-        }
-        .boxed()
-    }
-}
-
-fn transient(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::Unauthenticated
-            | Code::Unknown
-    )
 }

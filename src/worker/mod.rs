@@ -4,6 +4,9 @@
 //! on one page.
 
 mod age;
+pub mod clock;
+mod held;
+mod hold;
 mod intake;
 mod lease;
 mod output;
@@ -12,18 +15,21 @@ pub mod pipeline;
 mod running;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, Subscription};
 use crate::job::Job;
 use crate::progress::Progress;
+pub use clock::Clock;
+use held::HeldJobs;
+pub use hold::Hold;
 use intake::Intake;
-pub use lease::Hold;
 pub use permits::Permits;
 pub use pipeline::Pipeline;
 use running::Running;
@@ -45,6 +51,8 @@ pub struct Settings {
     pub stream_enabled: bool,
     /// How long running jobs may go on after the signal to stop.
     pub drain_grace: Duration,
+    /// What tells how long leases last.
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -57,6 +65,7 @@ impl Default for Settings {
             poll_interval: Duration::from_millis(2500),
             stream_enabled: true,
             drain_grace: Duration::from_secs(30),
+            clock: Clock::system(),
         }
     }
 }
@@ -93,9 +102,12 @@ pub async fn run(
         tasks: tasks.clone(),
         stop: stop.clone(),
         let_go: let_go.clone(),
-        held: Mutex::default(),
+        held: HeldJobs::default(),
         left: AtomicUsize::new(0),
+        clock: settings.clock.clone(),
+        jumps: Notify::new(),
     });
+    let watch = tokio::spawn(watch_clock(running.clone()));
     let intakes = TaskTracker::new();
     for connector in pipeline.connectors() {
         let subscription = Subscription {
@@ -112,7 +124,7 @@ pub async fn run(
     intakes.wait().await;
     tasks.close();
 
-    let waiting = running.held();
+    let waiting = running.held.count();
     if waiting > 0 {
         tracing::info!(jobs = waiting, grace = ?settings.drain_grace, "stopping: running jobs may finish");
     }
@@ -121,7 +133,8 @@ pub async fn run(
         // What has not ended by then is counted as left.
         let _ = tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait()).await;
     }
-    match running.held() + running.left.load(Ordering::Relaxed) {
+    watch.abort();
+    match running.held.count() + running.left.load(Ordering::Relaxed) {
         0 => Ended::Drained,
         left => Ended::Left(left),
     }
@@ -143,6 +156,17 @@ async fn supervised(intake: Intake, stop: CancellationToken) {
             );
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Wakes whoever counts on timers when the clocks have run away from them: after a suspension.
+async fn watch_clock(running: Arc<Running>) {
+    loop {
+        running.clock.jumped().await;
+        tracing::warn!(
+            "the clock jumped (this machine was suspended, or its clock was set): leases are looked at anew"
+        );
+        running.jumps.notify_waiters();
     }
 }
 

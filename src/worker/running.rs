@@ -1,22 +1,25 @@
 //! A job while it runs: the pipeline beside the heartbeat, then the outcome, said until the engine has heard it; only
 //! then is the permit dropped.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Map;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::lease::{EngineHold, Lease, Lost};
+use super::clock::Clock;
+use super::held::{Activation, HeldJobs, Taken};
+use super::hold::{EngineHold, Lost};
+use super::lease::{Grip, Lease};
 use super::permits::Permit;
 use super::{Pipeline, named, pipeline};
-use crate::engine::{Commands, Told};
+use crate::engine::{Commands, Held, Told};
 use crate::job::Job;
 use crate::mapping;
 use crate::outcome::{JobError, Outcome};
@@ -38,10 +41,12 @@ pub(super) struct Running {
     pub(super) stop: CancellationToken,
     /// Running jobs shall end now.
     pub(super) let_go: CancellationToken,
-    /// Keys of the jobs that are being worked on.
-    pub(super) held: Mutex<HashSet<i64>>,
+    pub(super) held: HeldJobs,
     /// Jobs that ended without an outcome although they were ours.
     pub(super) left: AtomicUsize,
+    pub(super) clock: Clock,
+    /// Fires when the clocks ran away from the timers.
+    pub(super) jumps: Notify,
 }
 
 impl Running {
@@ -52,53 +57,51 @@ impl Running {
             self.tasks.spawn(async move { running.hand_back(&job, lease).await });
             return;
         }
-        // The engine gives a job out again when it believes it lost. While we still work on it, a second hand would do
-        // the same work, and could not know what the first one has noted in the engine since.
-        if !self.lock().insert(job.key) {
-            tracing::info!(
-                job = job.key,
-                "given to us again while we work on it: the second one is let go"
-            );
-            return;
+        let key = job.key;
+        let activation = Activation { job, permit, lease };
+        let grip = |new: &Activation| Grip::new(self.clock.clone(), new.lease, new.job.lease_token.clone());
+        match self.held.take(activation, grip) {
+            Taken::New(activation, grip) => {
+                let running = self.clone();
+                self.tasks.spawn(async move {
+                    let guard = Guard { running: &running, key };
+                    let Activation { job, permit, .. } = *activation;
+                    let again = running.work(job, permit, grip).await;
+                    if let (Some(next), true) = (guard.let_go(), again) {
+                        running.begin(next.job, next.permit, next.lease);
+                    }
+                });
+            }
+            Taken::Merged => tracing::info!(
+                job = key,
+                "given to us again while we work on it: the work goes on with the new lease"
+            ),
+            Taken::Next => tracing::debug!(job = key, "given to us again while the engine is told of the last try"),
         }
-        let running = self.clone();
-        self.tasks.spawn(async move {
-            let held = Held {
-                running: &running,
-                key: job.key,
-            };
-            running.work(&job, permit, lease).await;
-            drop(held);
-        });
     }
 
     /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once the lease is
     /// over nothing is said: the job may be somebody else's.
     pub(super) async fn hand_back(&self, job: &Job, lease: Lease) {
-        let until = lease.lapses().min(Instant::now() + HAND_BACK);
-        if Instant::now() >= until {
+        let grip = Grip::new(self.clock.clone(), lease, job.lease_token.clone());
+        if !grip.holds() {
             return;
         }
+        let until = grip.lapses().min(Instant::now() + HAND_BACK);
         let outcome = Outcome::Fail {
             retries: job.retries.max(1),
             backoff: None,
             message: "Handed back: this worker cannot take it now.".into(),
             variables: Map::new(),
         };
-        let told = self.commands.tell(job, &outcome, until).await;
+        let told = self.commands.tell(job, &outcome, &grip, until).await;
         tracing::debug!(job = job.key, ?told, "handed back");
     }
 
-    /// Number of jobs that are being worked on.
-    pub(super) fn held(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn work(&self, job: &Job, permit: Permit, lease: Lease) {
+    /// Works on a job until the engine was told what became of it. True when the job is free for another try, which the
+    /// engine may already have given to us.
+    async fn work(&self, job: Job, permit: Permit, grip: Arc<Grip>) -> bool {
+        let job = &job;
         tracing::info!(
             job = job.key,
             task = named(job),
@@ -108,15 +111,24 @@ impl Running {
         );
         self.progress.report(job, Step::Received);
         let began = Instant::now();
-        let hold = EngineHold::new(&self.commands, job, permit, lease);
+        let hold = EngineHold::new(&self.commands, job, permit, grip.clone(), &self.jumps);
         let abandoned = self.let_go.child_token();
-        match self.run_with_heartbeat(job, &hold, &abandoned).await {
+        let ended = self.run_with_heartbeat(job, &hold, &abandoned).await;
+        self.held.ending(job.key);
+        match ended {
             Ok(Outcome::Abandon { reason }) => {
                 self.left.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(job = job.key, reason, "job left to its lease");
+                false
             }
-            Ok(outcome) => self.tell(job, &outcome, hold.lease(), began).await,
-            Err(reason) => tracing::info!(job = job.key, reason, "job let go"),
+            Ok(outcome) => {
+                self.tell(job, &outcome, &grip, began).await;
+                matches!(outcome, Outcome::Fail { .. })
+            }
+            Err(reason) => {
+                tracing::info!(job = job.key, reason, "job let go");
+                true
+            }
         }
     }
 
@@ -142,6 +154,8 @@ impl Running {
             lost = hold.keep_alive() => lost,
         };
         abandoned.cancel();
+        // What the engine gives us from now on is not for this work.
+        self.held.ending(job.key);
         let late = tokio::time::timeout(LET_GO, &mut work).await;
         match (lost, late) {
             (Lost::Rejected, _) => Err("the engine has given the job up".into()),
@@ -151,25 +165,18 @@ impl Running {
         }
     }
 
-    async fn tell(&self, job: &Job, outcome: &Outcome, lease: Lease, began: Instant) {
+    async fn tell(&self, job: &Job, outcome: &Outcome, grip: &Grip, began: Instant) {
+        let lapses = grip.lapses();
         let until = match outcome {
             // Late, it would free the job while somebody else works on it.
-            Outcome::Fail { .. } => lease.lapses(),
+            Outcome::Fail { .. } => lapses,
             // Repeating the work is worse than a late answer, so it is offered for up to three leases.
-            _ => lease.lapses().max(Instant::now()) + 2 * lease.length(),
+            _ => lapses + 2 * grip.lease().length(),
         };
-        if Instant::now() >= until {
-            tracing::warn!(
-                job = job.key,
-                outcome = outcome.label(),
-                "the lease is over: the job is left to the engine"
-            );
-            return;
-        }
-        let mut told = self.commands.tell(job, outcome, until).await;
+        let mut told = self.commands.tell(job, outcome, grip, until).await;
         let mut said = outcome.clone();
         if let Some(instead) = instead_of(outcome, &told) {
-            told = self.commands.tell(job, &instead, until).await;
+            told = self.commands.tell(job, &instead, grip, until).await;
             said = instead;
         }
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -192,6 +199,11 @@ impl Running {
                 self.progress.report(job, Step::Answered { outcome, message });
             }
             Told::Gone(reason) => tracing::info!(job = job.key, reason, "the job is gone; its outcome was dropped"),
+            Told::Lapsed => tracing::warn!(
+                job = job.key,
+                outcome = said.label(),
+                "the lease is over: the job is left to the engine"
+            ),
             Told::TooLarge => tracing::error!(job = job.key, "not even the incident was small enough for the engine"),
             Told::Refused(reason) | Told::Unheard(reason) => {
                 tracing::error!(
@@ -205,15 +217,23 @@ impl Running {
     }
 }
 
-/// A job that is being worked on; its key is free again when this is dropped, panics included.
-struct Held<'a> {
+/// A job that we have; it is let go when this is dropped, panics included.
+struct Guard<'a> {
     running: &'a Running,
     key: i64,
 }
 
-impl Drop for Held<'_> {
+impl Guard<'_> {
+    fn let_go(self) -> Option<Activation> {
+        let next = self.running.held.let_go(self.key);
+        std::mem::forget(self);
+        next
+    }
+}
+
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.key);
+        let _ = self.running.held.let_go(self.key);
     }
 }
 

@@ -64,6 +64,7 @@ struct State {
     backlog: Mutex<VecDeque<ActivatedJob>>,
     largest_poll: Mutex<i32>,
     refusals: Mutex<VecDeque<(Rpc, Status)>>,
+    delays: Mutex<Vec<(Rpc, Duration)>>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -97,6 +98,7 @@ impl FakeGateway {
             backlog: Mutex::default(),
             largest_poll: Mutex::default(),
             refusals: Mutex::default(),
+            delays: Mutex::default(),
             commands: sender,
         });
         let incoming =
@@ -166,6 +168,11 @@ impl FakeGateway {
         self.state.refusals.lock().unwrap().push_back((rpc, status));
     }
 
+    /// Calls of this kind are recorded at once and answered after a while.
+    pub fn delay(&self, rpc: Rpc, pause: Duration) {
+        self.state.delays.lock().unwrap().push((rpc, pause));
+    }
+
     /// The next command.
     pub async fn command(&self) -> Command {
         let mut commands = self.commands.lock().await;
@@ -221,11 +228,22 @@ async fn bind(address: SocketAddr) -> TcpListener {
 struct Fake(Arc<State>);
 
 impl Fake {
-    fn record(&self, rpc: Option<Rpc>, command: Command) -> Result<(), Status> {
+    async fn record(&self, rpc: Option<Rpc>, command: Command) -> Result<(), Status> {
         self.0
             .commands
             .try_send(command)
             .expect("more commands than a test can have");
+        let delay = self
+            .0
+            .delays
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|(slow, _)| Some(*slow) == rpc)
+            .map(|(_, pause)| *pause);
+        if let Some(pause) = delay {
+            tokio::time::sleep(pause).await;
+        }
         let mut refusals = self.0.refusals.lock().unwrap();
         match refusals.iter().position(|(refused, _)| Some(*refused) == rpc) {
             Some(at) => Err(refusals.remove(at).expect("it was just found").1),
@@ -282,7 +300,7 @@ impl Gateway for Fake {
             key: request.job_key,
             variables,
         };
-        self.record(Some(Rpc::Complete), command)?;
+        self.record(Some(Rpc::Complete), command).await?;
         Ok(Response::new(Default::default()))
     }
 
@@ -294,7 +312,7 @@ impl Gateway for Fake {
             backoff_ms: request.retry_back_off,
             message: request.error_message,
         };
-        self.record(Some(Rpc::Fail), command)?;
+        self.record(Some(Rpc::Fail), command).await?;
         Ok(Response::new(Default::default()))
     }
 
@@ -306,7 +324,8 @@ impl Gateway for Fake {
                 key: request.job_key,
                 code: request.error_code,
             },
-        )?;
+        )
+        .await?;
         Ok(Response::new(Default::default()))
     }
 
@@ -319,7 +338,7 @@ impl Gateway for Fake {
             key: request.job_key,
             timeout_ms: request.timeout,
         };
-        self.record(Some(Rpc::Extend), command)?;
+        self.record(Some(Rpc::Extend), command).await?;
         Ok(Response::new(Default::default()))
     }
 
@@ -332,7 +351,7 @@ impl Gateway for Fake {
             scope: request.element_instance_key,
             local: request.local,
         };
-        self.record(None, command)?;
+        self.record(None, command).await?;
         Ok(Response::new(Default::default()))
     }
 

@@ -14,7 +14,7 @@ use deskhand::secrets::Secrets;
 use deskhand::worker::{self, Ended, Pipeline};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,11 @@ impl Obedient {
                 self.parked.fetch_add(1, Ordering::SeqCst);
                 self.go_on.notified().await;
                 call.place.resume().await;
+            }
+            Some("note") => {
+                self.parked.fetch_add(1, Ordering::SeqCst);
+                self.go_on.notified().await;
+                call.journal.write(Map::from_iter([("note".into(), 1.into())])).await?;
             }
             Some("sleep") => tokio::time::sleep(Duration::from_millis(30)).await,
             _ => {}
