@@ -42,6 +42,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The same outcome; if it is a failure, this is noted in the task's own scope with it.
+    #[must_use]
+    pub fn noting(mut self, note: Map<String, Value>) -> Self {
+        if let Outcome::Fail { variables, .. } = &mut self {
+            variables.extend(note);
+        }
+        self
+    }
+
     /// The name of this outcome in metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {
@@ -109,6 +118,9 @@ pub struct JobError {
     pub remedy: Remedy,
     /// A business error for the process, if the connector has one to offer: thrown instead of failing.
     pub bpmn_error: Option<String>,
+    /// What shall be noted at the task if the job fails because of this error: variables for the task's own scope that
+    /// travel in the same command. Never in a thrown error, whose variables reach the process.
+    pub note: Option<Box<Map<String, Value>>>,
 }
 
 impl JobError {
@@ -122,6 +134,7 @@ impl JobError {
             variables: None,
             remedy: Remedy::Incident,
             bpmn_error: None,
+            note: None,
         }
     }
 
@@ -134,6 +147,7 @@ impl JobError {
             variables: None,
             remedy: Remedy::Retry,
             bpmn_error: None,
+            note: None,
         }
     }
 
@@ -146,6 +160,7 @@ impl JobError {
             variables: None,
             remedy: Remedy::Retry,
             bpmn_error: None,
+            note: None,
         }
     }
 
@@ -168,6 +183,18 @@ impl JobError {
     pub fn with_bpmn_error(mut self, code: impl Into<String>) -> Self {
         self.bpmn_error = Some(code.into());
         self
+    }
+
+    /// The same error, with what shall be noted at the task if the job fails because of it.
+    #[must_use]
+    pub fn with_note(mut self, note: Map<String, Value>) -> Self {
+        self.note = Some(note).filter(|note| !note.is_empty()).map(Box::new);
+        self
+    }
+
+    /// What shall be noted at the task if the job fails because of this error; mostly nothing.
+    pub fn noted(&self) -> Map<String, Value> {
+        self.note.as_deref().cloned().unwrap_or_default()
     }
 
     /// The same error without the values that the redactor knows.

@@ -498,3 +498,55 @@ fn a_secret_is_masked_before_a_message_is_cut_and_in_the_code_too() {
         other => panic!("{other:?}"),
     }
 }
+
+/// What failures note in the task's own scope.
+fn noted(outcome: Outcome) -> Option<Value> {
+    match outcome {
+        Outcome::Fail { variables, .. } => variables.get("note").cloned(),
+        Outcome::Complete { variables } | Outcome::BpmnError { variables, .. } => {
+            assert!(!variables.contains_key("note"), "a note reached the process");
+            None
+        }
+        Outcome::Abandon { .. } => None,
+    }
+}
+
+#[test]
+fn a_note_travels_in_the_failure_that_it_belongs_to_and_never_into_the_process() {
+    let failing = || JobError::connector("X", "it broke").with_note(object(json!({"note": 1})));
+    let thrown = || failing().with_bpmn_error("BROKE");
+    for (expression, error, note) in [
+        ("", failing(), Some(json!(1))),
+        ("=jobError(\"mine\", {}, 2)", failing(), Some(json!(1))),
+        ("=jobError(\"mine\", {}, 2)", thrown(), Some(json!(1))),
+        ("", thrown(), None),
+        ("=bpmnError(\"B\", \"b\")", failing(), None),
+        ("=ignoreError({})", failing(), None),
+        // The task's error handling is broken: the next try must not believe that a retry was asked for.
+        ("=1", failing(), None),
+    ] {
+        let outcome = outcome(json!({ "errorExpression": expression }), Err(error));
+        assert_eq!(noted(outcome), note, "{expression}");
+    }
+}
+
+#[test]
+fn work_that_was_done_is_noted_when_the_task_fails_all_the_same() {
+    let mapper = Mapper::default();
+    for (headers, note) in [
+        (json!({"resultExpression": "=1"}), Some(json!(1))),
+        (json!({"errorExpression": "=1"}), Some(json!(1))),
+        (json!({"errorExpression": "=jobError(\"no\")"}), Some(json!(1))),
+        (json!({"resultExpression": "={a: 1}"}), None),
+        (json!({"errorExpression": "=bpmnError(\"B\", \"b\")"}), None),
+    ] {
+        let job = Job {
+            custom_headers: headers.to_string(),
+            ..job(3)
+        };
+        let plan = mapper.plan(&job.headers().unwrap()).unwrap();
+        let response = Response::from(json!({"x": 1})).with_note(object(json!({"note": 1})));
+        let outcome = mapper.outcome(&plan, &job, Ok(response), &Redactor::default());
+        assert_eq!(noted(outcome), note, "{headers}");
+    }
+}

@@ -101,6 +101,8 @@ pub struct Response {
     value: Value,
     /// The text of the field `body`, while nobody has read it; `value` holds null in its place.
     body: Option<String>,
+    /// What shall be noted at the task if the job fails although the work was done.
+    note: Map<String, Value>,
 }
 
 impl Response {
@@ -111,7 +113,21 @@ impl Response {
         Self {
             value: Value::Object(fields),
             body: Some(text),
+            note: Map::new(),
         }
+    }
+
+    /// The same response, with variables for the task's own scope should the job fail in spite of it (a result
+    /// expression that is wrong).
+    #[must_use]
+    pub fn with_note(mut self, note: Map<String, Value>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// What shall be noted at the task if the job fails.
+    pub fn note(&self) -> &Map<String, Value> {
+        &self.note
     }
 
     /// All of the response.
@@ -154,7 +170,11 @@ fn body(text: &str, seen: &Projection) -> Value {
 
 impl From<Value> for Response {
     fn from(value: Value) -> Self {
-        Self { value, body: None }
+        Self {
+            value,
+            body: None,
+            note: Map::new(),
+        }
     }
 }
 

@@ -84,9 +84,9 @@ impl Mapper {
     ///
     /// Texts and variables of failures pass the `redactor`; an error expression sees the redacted error.
     pub fn outcome(&self, plan: &Plan, job: &Job, result: Result<Response, JobError>, redactor: &Redactor) -> Outcome {
-        let mapped = result.and_then(|response| {
-            let variables = self.variables(plan, &response)?;
-            Ok((response, variables))
+        let mapped = result.and_then(|response| match self.variables(plan, &response) {
+            Ok(variables) => Ok((response, variables)),
+            Err(error) => Err(error.with_note(response.note().clone())),
         });
         let mapped = mapped.map_err(|error| redacted(error, redactor));
         let verdict = match &plan.error_expression {
@@ -94,11 +94,16 @@ impl Mapper {
             Some(program) => self.error_expression(program, job, &mapped),
         };
         match (verdict, mapped) {
-            (Ok(Some(outcome)), _) => masked(outcome, redactor),
+            (Ok(Some(outcome)), mapped) => masked(outcome, redactor).noting(match mapped {
+                Ok((response, _)) => response.note().clone(),
+                Err(error) => error.noted(),
+            }),
             (Ok(None), Ok((_, variables))) => Outcome::Complete { variables },
             (Ok(None), Err(error)) => failure(job, &error, plan.retry_backoff),
             // The task's own error handling is broken: only a person can say what shall be done with this result.
-            (Err(error), _) => failure(job, &redacted(error, redactor), None),
+            // What was to be noted of a failed call is not: it would let the next try do the work again.
+            (Err(error), mapped) => failure(job, &redacted(error, redactor), None)
+                .noting(mapped.map_or_else(|_| Map::new(), |(response, _)| response.note().clone())),
         }
     }
 
@@ -315,6 +320,7 @@ pub fn failure(job: &Job, error: &JobError, retry_backoff: Option<Duration>) -> 
     };
     let mut variables = Map::new();
     variables.insert("error".into(), as_value);
+    variables.extend(error.noted());
     Outcome::Fail {
         retries,
         backoff,

@@ -24,6 +24,7 @@ use crate::job::Job;
 use crate::mapping;
 use crate::outcome::{JobError, Outcome};
 use crate::progress::{Progress, Step};
+use crate::runs::journal;
 
 /// How long a connector may take to end after its job was lost: as long as the longest call that must not be cut off, the
 /// start of a desktop flow.
@@ -272,10 +273,15 @@ fn instead_of(outcome: &Outcome, told: &Told) -> Option<Outcome> {
         ),
         _ => return None,
     };
+    // What is noted about a run is small, and lost it would make the next try wrong.
+    let noted = match outcome {
+        Outcome::Fail { variables, .. } => variables.clone(),
+        _ => Map::new(),
+    };
     Some(Outcome::Fail {
         retries,
         backoff,
         message: why,
-        variables: Map::new(),
+        variables: noted.into_iter().filter(|(name, _)| journal::is_ours(name)).collect(),
     })
 }

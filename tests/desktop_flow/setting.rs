@@ -112,6 +112,21 @@ pub fn connector(settings: Settings) -> DesktopFlow {
     DesktopFlow::new(http, tokens, Arc::new(Policy::default()), settings)
 }
 
+impl Task {
+    /// The task's next activation: what was noted in its own scope is among its variables.
+    pub fn comes_again(&mut self) {
+        for noted in self.journal.written.lock().unwrap().iter() {
+            self.variables.extend(noted.clone());
+        }
+    }
+
+    /// The same after a failure, which notes in its own command.
+    pub fn comes_again_after(&mut self, failure: &JobError) {
+        self.comes_again();
+        self.variables.extend(failure.noted());
+    }
+}
+
 impl Setting {
     pub async fn new() -> Self {
         Self::of(world(), settings()).await

@@ -104,7 +104,7 @@ async fn the_journal_names_the_run_before_the_job_ends() {
     let response = setting.call(&task).await.response();
     let entry = task.journal.last().unwrap();
     let entry = &entry["deskhandRun"];
-    assert_eq!(entry["version"], 1);
+    assert_eq!(entry["version"], 2);
     assert_eq!(entry["elementInstance"], INSTANCE.to_string());
     assert_eq!(entry["attempt"], 1);
     assert_eq!(entry["flowSessionId"], response["flowSessionId"]);

@@ -126,10 +126,10 @@ async fn what_a_person_must_mend_is_an_incident_and_the_next_try_starts_a_new_ru
     );
     let mut task = wait(&setting);
     let error = setting.call(&task).await.error();
-    assert_eq!((error.remedy, error.bpmn_error), (Remedy::Incident, None));
+    assert_eq!((error.remedy, &error.bpmn_error), (Remedy::Incident, &None));
     assert!(error.message.contains("What to do: "), "{}", error.message);
 
-    task.variables.extend(task.journal.last().unwrap());
+    task.comes_again_after(&error);
     let response = setting.call(&task).await.response();
     assert_eq!(response["status"], "Succeeded");
     assert_eq!(setting.simulator.runs_started(), 2);
@@ -272,7 +272,7 @@ async fn a_run_that_no_machine_takes_is_cancelled_after_the_queue_wait() {
     assert_eq!(error.bpmn_error.as_deref(), Some("DESKTOP_FLOW_TIMED_OUT"));
     assert_eq!(error.code.as_deref(), Some("MAX_QUEUE_WAIT"));
     assert_eq!(setting.simulator.sessions()[0].status, Status::Cancelled);
-    assert_eq!(task.journal.last().unwrap()["deskhandRun"]["settled"], "Cancelled");
+    assert_eq!(error.noted()["deskhandRun"]["settled"], "Cancelled");
 }
 
 #[tokio::test]
@@ -331,4 +331,31 @@ async fn who_may_start_a_run_but_not_see_it_is_told_so() {
     let error = setting.call(&wait(&setting)).await.error();
     assert_eq!(error.remedy, Remedy::Incident);
     assert!(error.message.contains("Owner"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_run_is_settled_by_the_failure_itself_and_by_nothing_else() {
+    let setting = Setting::new().await;
+    scripted(
+        &setting,
+        vec![
+            ending(
+                Status::Failed,
+                Some(("AttendedUserNotLoggedIn", "Nobody is signed in.")),
+            ),
+            Script::default(),
+        ],
+    );
+    let mut task = wait(&setting);
+    let error = setting.call(&task).await.error();
+    let run = setting.simulator.sessions()[0].id.to_string();
+    assert_eq!(error.noted()["deskhandRun"]["settled"], "Failed");
+    assert!(task.journal.last().unwrap()["deskhandRun"].get("settled").is_none());
+
+    // The engine did not hear the failure (a crash before it): the same run is looked at again.
+    task.comes_again();
+    let again = setting.call(&task).await;
+    assert!(again.steps.contains(&Step::RunAdopted { run }));
+    assert_eq!(again.error().noted(), error.noted());
+    assert_eq!(setting.simulator.runs_started(), 1);
 }

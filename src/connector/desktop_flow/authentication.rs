@@ -142,7 +142,7 @@ impl Authentication {
             Authentication::Bearer(_) => path.starts_with(PREFIX) && path != "authentication.token",
             Authentication::ClientCredentials(_) => path == "authentication.token",
         };
-        let is_journal = |path: &str| path.split('.').next() == Some(journal::VARIABLE);
+        let is_journal = |path: &str| path.split('.').next().is_some_and(journal::is_ours);
         let mut names: Vec<&str> = input
             .used
             .iter()

@@ -13,7 +13,7 @@ use crate::job::describe;
 use crate::microsoft::dataverse::workflows::{Listing, RunRequest};
 use crate::microsoft::dataverse::{Guid, Organization, is_closed_filter};
 use crate::outcome::JobError;
-use crate::runs::Bounds;
+use crate::runs::{Bounds, journal};
 use crate::secrets::Bound;
 
 /// A task, understood.
@@ -91,7 +91,9 @@ pub const VARIABLES: &[&str] = &[
     "orderBy",
     "top",
     "includeDrafts",
-    crate::runs::journal::VARIABLE,
+    journal::RUN,
+    journal::INTENT,
+    journal::DECISION,
 ];
 
 #[derive(Clone, Copy)]

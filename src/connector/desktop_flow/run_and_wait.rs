@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::input::{Start, Wait};
@@ -13,7 +13,7 @@ use crate::microsoft::Class;
 use crate::microsoft::dataverse::{End, Guid};
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
-use crate::runs::journal::Entry;
+use crate::runs::journal::{Entry, Fate};
 use crate::runs::{Bounds, Ended, Run, WaitError};
 
 /// How long the outputs of an ended run are asked for before the job goes back to the engine.
@@ -27,7 +27,7 @@ impl Session<'_> {
         let started = self.start_or_adopt(&start).await?;
         // A parked job shall cost little: what was only needed for the start goes.
         drop(start);
-        let mut entry = started.entry;
+        let entry = started.entry;
         // Where `cancelOnAbort` belongs: once the worker can tell a task that is gone from a lease that lapsed. The
         // token alone cannot, and a run whose job another worker holds must not be cancelled.
         let ended = self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await;
@@ -37,18 +37,16 @@ impl Session<'_> {
                 let (ended, error) = self.unless_abandoned(self.give_up_queue(&entry.run, queued)).await?;
                 // A machine may have been quicker than the cancelling: then the work is done.
                 if ended.end != End::Succeeded {
-                    self.settle(&mut entry, &ended).await;
-                    return Err(error);
+                    return Err(error.with_note(settled(&entry, &ended)));
                 }
                 ended
             }
             Err(Unended::Error(error)) => return Err(error),
         };
         if ended.end != End::Succeeded {
-            self.settle(&mut entry, &ended).await;
             let headers = self.call.job.headers();
             let has_backoff = headers.is_ok_and(|headers| headers.retry_backoff.is_some());
-            return Err(failures::job_error(&ended, has_backoff));
+            return Err(failures::job_error(&ended, has_backoff).with_note(settled(&entry, &ended)));
         }
         let outputs = self
             .unless_abandoned(self.patient_outputs(&entry.run, wait.outputs_max_bytes))
@@ -65,7 +63,7 @@ impl Session<'_> {
         if let Some(check) = started.license_check {
             response["licenseCheck"] = json!(check);
         }
-        Ok(response.into())
+        Ok(Response::from(response).with_note(entry.with_fate(Fate::Succeeded).variables()))
     }
 
     async fn wait(&self, run: &Guid, bounds: Bounds) -> Result<Ended, Unended> {
@@ -167,13 +165,6 @@ impl Session<'_> {
         }
     }
 
-    /// Notes that the run is over without success, so that a retry that the process or a person asks for starts another
-    /// one instead of finding this one again.
-    async fn settle(&self, entry: &mut Entry, ended: &Ended) {
-        entry.settled = Some(ended.session.status.label().to_owned());
-        self.write_journal(entry).await;
-    }
-
     /// The outputs of a run that succeeded. The work is done, so what may pass is waited for.
     async fn patient_outputs(&self, run: &Guid, max_bytes: usize) -> Result<Value, JobError> {
         let began = Instant::now();
@@ -190,6 +181,13 @@ impl Session<'_> {
             sleep(pause).await;
         }
     }
+}
+
+/// The note that the run is over without success: it travels in the failure itself, so that the retry that the failure
+/// asks for starts another run, and nothing else does.
+fn settled(entry: &Entry, ended: &Ended) -> Map<String, Value> {
+    let status = ended.session.status.label().to_owned();
+    entry.with_fate(Fate::Settled(status)).variables()
 }
 
 /// Waiting ended, the run did not.

@@ -18,7 +18,7 @@ use crate::microsoft::dataverse::workflows::{LicenseCheck, RunRequest};
 use crate::microsoft::dataverse::{Error, Guid};
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
-use crate::runs::journal::{self, Entry, Found};
+use crate::runs::journal::{self, Entry, Fate, Found};
 
 /// A run of this entry into the task.
 pub struct Started {
@@ -39,7 +39,9 @@ impl Session<'_> {
         let job = self.call.job;
         let attempt = match journal::read(&self.call.input.variables, job.element_instance_key) {
             Found::Nothing => 1,
-            Found::Run(entry) if entry.settled.is_some() => entry.attempt.saturating_add(1),
+            Found::Run(entry) if matches!(entry.fate, Fate::Settled(_)) => entry.attempt.saturating_add(1),
+            // Nobody writes intents yet.
+            Found::Intent(intent) => intent.attempt,
             Found::Run(entry) => {
                 self.report(Step::RunAdopted {
                     run: entry.run.to_string(),
@@ -49,8 +51,8 @@ impl Session<'_> {
                     license_check: None,
                 });
             }
-            Found::Newer { version } => return Err(newer_journal(version)),
-            Found::Damaged(member) => return Err(damaged_journal(member)),
+            Found::Newer { variable, version } => return Err(newer_journal(variable, version)),
+            Found::Damaged { variable, member } => return Err(damaged_journal(variable, member)),
         };
         let flow = self.unless_abandoned(self.flow(&start.flow)).await?;
         self.start(&flow, &start.request, attempt).await
@@ -118,7 +120,9 @@ impl Session<'_> {
             attempt,
             run: started.id,
             started_at: Timestamp::now(),
-            settled: None,
+            token: None,
+            inputs: None,
+            fate: Fate::Open,
         };
         self.report(Step::RunStarted {
             run: entry.run.to_string(),
@@ -174,7 +178,7 @@ impl Session<'_> {
              the task itself (local), then resolve the incident: deskhand goes on with that run.\n\
              {} = {decision}",
             described.message,
-            journal::VARIABLE,
+            journal::RUN,
         );
         JobError {
             code: Some("START_UNCLEAR".into()),
@@ -185,24 +189,22 @@ impl Session<'_> {
     }
 }
 
-fn newer_journal(version: u64) -> JobError {
+fn newer_journal(variable: &str, version: u64) -> JobError {
     JobError::connector(
         "JOURNAL_NEWER",
         format!(
-            "A newer deskhand has written variable `{}` of this task (format {version}; this one knows {}). Nothing was \
-             started. Run the newer version.",
-            journal::VARIABLE,
+            "A newer deskhand has written variable `{variable}` of this task (format {version}; this one knows {}). \
+             Nothing was started. Run the newer version.",
             journal::VERSION
         ),
     )
     .with_remedy(Remedy::Postpone(NEWER_JOURNAL_PAUSE))
 }
 
-fn damaged_journal(member: &str) -> JobError {
+fn damaged_journal(variable: &str, member: &str) -> JobError {
     JobError::input(format!(
-        "Variable `{}` of this task says that a desktop flow was started, but its `{member}` cannot be read. Nothing was \
-         started. Look for the run in Power Automate, then correct the variable on the task itself, or set it to null to \
-         start the flow.",
-        journal::VARIABLE
+        "Variable `{variable}` of this task says that a desktop flow was or may have been started, but its `{member}` cannot \
+         be read. Nothing was started. Look for the run in Power Automate, then correct the variable on the task itself, or \
+         set it to null to start the flow.",
     ))
 }
