@@ -15,8 +15,12 @@ use tonic::{Code, Status};
 /// A key of the first partition that nothing has.
 pub const NO_KEY: i64 = (1 << 51) + (1 << 50);
 
-/// Longer than any engine needs for anything that these tests wait for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any engine needs for anything that these tests wait for, a job whose activation was lost included.
+pub const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The longest lease that a poll asks for, ms. A broker's answer can be lost on its way to the gateway (seen on 8.6.0, where
+/// a call that times out closes the connection between the two): the job is then nobody's until its lease ends.
+const POLLED_FOR: i64 = 10_000;
 
 /// An engine's key of an incident can only be found by trying, so tests with incidents run one at a time.
 static INCIDENTS: Mutex<()> = Mutex::const_new(());
@@ -181,7 +185,10 @@ impl Subject {
     pub async fn job_for(&self, job_type: &str, timeout_ms: i64) -> ActivatedJob {
         let started = Instant::now();
         loop {
-            if let Some(job) = self.poll(job_type, timeout_ms, 1).await.pop() {
+            if let Some(job) = self.poll(job_type, timeout_ms.min(POLLED_FOR), 1).await.pop() {
+                if timeout_ms > POLLED_FOR {
+                    self.update_timeout(&job, timeout_ms).await.unwrap();
+                }
                 return job;
             }
             assert!(started.elapsed() < PATIENCE, "no job of type {job_type}");
