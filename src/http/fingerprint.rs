@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 /// Two keyed 64-bit hashes. The keys are random for each process, so nobody outside can make two inputs collide, and by
 /// chance it takes some 2^64 different inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint(u64, u64);
+pub(crate) struct Fingerprint(u64, u64);
 
 impl Fingerprint {
     /// The fingerprint of these parts, in this order; an absent part differs from an empty one.
-    pub(super) fn of<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
         let (first, second) = KEYS.get_or_init(|| (RandomState::new(), RandomState::new()));
         let (mut first, mut second) = (first.build_hasher(), second.build_hasher());
@@ -29,6 +29,12 @@ impl Fingerprint {
             }
         }
         Self(first.finish(), second.finish())
+    }
+
+    /// The fingerprint of what has this one, and a text beside it.
+    pub(crate) fn with(self, text: &str) -> Self {
+        let (first, second) = (self.0.to_string(), self.1.to_string());
+        Self::of([Some(first.as_str()), Some(second.as_str()), Some(text)])
     }
 }
 

@@ -23,6 +23,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 pub use error::{Error, Sent};
+pub(crate) use fingerprint::Fingerprint;
 pub use reqwest::{Method, StatusCode, header};
 
 /// A request, with every bound it must keep.

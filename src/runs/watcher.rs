@@ -1,23 +1,63 @@
-//! Waiting for the end of a run.
+//! Waiting for the end of runs: one watcher for the whole process.
 //!
 //! In goes a [`Run`]; out comes how it [`Ended`], or why waiting is over without an end. Between the two, nothing that
 //! may pass fails the wait: throttling, outages and lost answers only make the next look later. A run goes on whether
 //! or not somebody can look at it, and giving up on it is what leads to a second one.
+//!
+//! Runs of one organisation and credential are looked at together (`group`): one query for up to a hundred.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::mpsc;
 
+use super::group::Group;
 use super::pace::Pace;
+use super::watches::Key;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::sessions::{Columns, FlowSession};
-use crate::microsoft::dataverse::{self, Dataverse, End, Guid, Status};
+use crate::microsoft::dataverse::{self, Dataverse, End, Guid, Identity, Status};
 
-/// Waits for runs. One for the whole process, so that waits can share their queries.
-#[derive(Clone, Debug)]
+/// How runs are watched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Pauses between two looks at one run, and the shortest time between two rounds of queries.
+    pub pace: Pace,
+    /// How long a run may be unreadable before it is looked up alone, and taken for lost if that does not find it.
+    pub missing_grace: Duration,
+    /// How long looking at a run that was seen before may be refused (a role taken away by mistake) before somebody is
+    /// told.
+    pub refused_grace: Duration,
+    /// Queries a second, on average, for one organisation and credential. Dataverse allows 20.
+    pub queries_per_second: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pace: Pace::default(),
+            missing_grace: Duration::from_secs(30),
+            refused_grace: Duration::from_secs(300),
+            queries_per_second: 10.0,
+        }
+    }
+}
+
+/// Waits for runs. Cheap to clone; clones share everything.
+#[derive(Clone)]
 pub struct Watcher {
-    pace: Pace,
-    missing_grace: Duration,
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    groups: Mutex<HashMap<Identity, Arc<Group>>>,
+    numbers: AtomicU64,
+    /// Queries that were sent, and the runs they asked for.
+    pub(super) queries: AtomicU64,
+    pub(super) asked_for: AtomicU64,
 }
 
 /// A run to wait for.
@@ -47,12 +87,12 @@ pub struct Bounds {
 pub struct Ended {
     /// How.
     pub end: End,
-    /// Its row; with the reasons of the failure unless it succeeded.
+    /// Its row. The reasons of a failure are read separately: [`explained`].
     pub session: FlowSession,
 }
 
 /// Waiting is over, and the run is not known to be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum WaitError {
     /// No such row for longer than a fresh one needs to appear.
     #[error("Dataverse has not found the run for {} s", .missing_for.as_secs())]
@@ -76,7 +116,7 @@ pub enum WaitError {
     },
     /// We may not look, or cannot: somebody must fix it.
     #[error("{0}")]
-    Refused(#[source] dataverse::Error),
+    Refused(#[source] Arc<dataverse::Error>),
 }
 
 fn shown(status: Option<Status>) -> String {
@@ -86,10 +126,74 @@ fn shown(status: Option<Status>) -> String {
     }
 }
 
+/// Who is told about a run.
+pub trait Listener: Send {
+    /// The status is another one than at the last look, or was seen for the first time. Called while other waits are
+    /// held up: it must not block, nor begin or end a wait.
+    fn changed(&mut self, session: &FlowSession);
+    /// The wait is over; nothing comes after this. It must not block.
+    fn over(self: Box<Self>, result: Result<Ended, WaitError>);
+}
+
+/// A wait that goes on while this is kept.
+#[must_use = "the wait ends when this is dropped"]
+pub struct Waiting {
+    group: Arc<Group>,
+    key: Key,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.group.forget(&self.key);
+    }
+}
+
+/// Figures of a watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Runs that are waited for.
+    pub waiting: usize,
+    /// Queries that were sent.
+    pub queries: u64,
+    /// Runs that those queries asked for by their ids; a query for what changed asks for none.
+    pub asked_for: u64,
+}
+
 impl Watcher {
-    /// A watcher that looks at this pace, and takes a missing row for lost after `missing_grace`.
-    pub fn new(pace: Pace, missing_grace: Duration) -> Self {
-        Self { pace, missing_grace }
+    /// A watcher that asks nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                groups: Mutex::default(),
+                numbers: AtomicU64::new(0),
+                queries: AtomicU64::new(0),
+                asked_for: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Waits until the run is over, and tells `listener`. Must be called inside a tokio runtime.
+    pub fn watch(&self, run: &Run, listener: Box<dyn Listener>) -> Waiting {
+        let key = (run.id, self.inner.numbers.fetch_add(1, Ordering::Relaxed));
+        let mut groups = self.inner.lock();
+        let group = groups.entry(run.dataverse.identity()).or_insert_with(|| {
+            let group = Arc::new(Group::new(run.dataverse.clone(), self.inner.settings));
+            tokio::spawn(group.clone().look(self.inner.clone()));
+            group
+        });
+        group.add(key, run, listener);
+        Waiting {
+            group: group.clone(),
+            key,
+        }
+    }
+
+    /// Somebody says that this run has ended: it is looked at out of turn. False if nobody waits for it.
+    pub fn hint(&self, run: Guid) -> bool {
+        let groups: Vec<_> = self.inner.lock().values().cloned().collect();
+        // One after the other, all of them: the same run may be waited for with two credentials.
+        groups.iter().fold(false, |known, group| group.hurry(run) | known)
     }
 
     /// Waits until the run is over. Calls `on_change` with each row whose status differs from the one before, the first
@@ -98,70 +202,85 @@ impl Watcher {
     /// # Errors
     /// [`WaitError`].
     pub async fn wait(&self, run: &Run, mut on_change: impl FnMut(&FlowSession) + Send) -> Result<Ended, WaitError> {
-        let began = Instant::now();
-        let mut pauses = match run.bounds.longest_pause {
-            Some(longest) => self.pace.with_longest(longest),
-            None => self.pace,
-        }
-        .pauses();
-        let mut columns = Columns::Progress;
-        let mut last: Option<Status> = None;
-        let mut missing_since: Option<Instant> = None;
+        let (sender, mut news) = mpsc::unbounded_channel();
+        let _waiting = self.watch(run, Box::new(Told(sender)));
         loop {
-            let mut asked = None;
-            match run.dataverse.flow_session(&run.id, columns).await {
-                Ok(session) => {
-                    missing_since = None;
-                    if last != Some(session.status) {
-                        last = Some(session.status);
-                        pauses.restart();
-                        on_change(&session);
-                    }
-                    match session.status.end() {
-                        Some(end) if end == End::Succeeded || columns == Columns::WithError => {
-                            return Ok(Ended { end, session });
-                        }
-                        Some(_) => {
-                            // Long texts are fetched once, when there is something to tell.
-                            columns = Columns::WithError;
-                            continue;
-                        }
-                        None => queued_too_long(&session, run.bounds.max_queue_wait, began)?,
-                    }
-                }
-                Err(error) if error.is_not_found() => {
-                    let missing_for = missing_since.get_or_insert_with(Instant::now).elapsed();
-                    if missing_for >= self.missing_grace {
-                        return Err(WaitError::Lost { missing_for });
-                    }
-                }
-                Err(error) if error.class() == Class::SomeoneMustFixIt => return Err(WaitError::Refused(error)),
-                Err(error) => {
-                    tracing::debug!(run = %run.id, %error, "cannot look at the run at the moment");
-                    asked = error.retry_after();
+            match news.recv().await {
+                Some(News::Changed(session)) => on_change(&session),
+                Some(News::Over(result)) => return *result,
+                // The task that looks broke off, which is a defect; the run goes on.
+                None => {
+                    return Err(WaitError::Ceiling {
+                        waited: Duration::ZERO,
+                        last: None,
+                    });
                 }
             }
-            let Some(left) = run
-                .bounds
-                .ceiling
-                .checked_sub(began.elapsed())
-                .filter(|left| !left.is_zero())
-            else {
-                return Err(WaitError::Ceiling {
-                    waited: began.elapsed(),
-                    last,
-                });
-            };
-            sleep(pauses.next(asked).min(left)).await;
+        }
+    }
+
+    /// What it has done, and for how many.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            waiting: self.inner.lock().values().map(|group| group.len()).sum(),
+            queries: self.inner.queries.load(Ordering::Relaxed),
+            asked_for: self.inner.asked_for.load(Ordering::Relaxed),
         }
     }
 }
 
-/// Dataverse's own clock tells how long a run was queued; ours, from the beginning of the wait, is the stand-in.
-fn queued_too_long(session: &FlowSession, bound: Option<Duration>, began: Instant) -> Result<(), WaitError> {
-    let queued = session.age.unwrap_or_else(|| began.elapsed());
-    match bound {
-        Some(bound) if session.status.is_queued() && queued >= bound => Err(WaitError::QueuedTooLong { queued }),
-        _ => Ok(()),
+impl Inner {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<Group>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watcher").field("figures", &self.figures()).finish()
+    }
+}
+
+enum News {
+    Changed(FlowSession),
+    Over(Box<Result<Ended, WaitError>>),
+}
+
+/// Statuses change a handful of times, so the channel holds a handful of rows.
+struct Told(mpsc::UnboundedSender<News>);
+
+impl Listener for Told {
+    fn changed(&mut self, session: &FlowSession) {
+        // Nobody listening any more means nobody waiting.
+        let _ = self.0.send(News::Changed(session.clone()));
+    }
+
+    fn over(self: Box<Self>, result: Result<Ended, WaitError>) {
+        let _ = self.0.send(News::Over(Box::new(result)));
+    }
+}
+
+/// The row of an ended run with the reasons of its failure, which may be long and are read when there is something to
+/// tell. What may pass is waited for up to `patience`; then the row is given as it is.
+pub async fn explained(dataverse: &Dataverse, ended: Ended, pace: Pace, patience: Duration) -> Ended {
+    if ended.end == End::Succeeded || ended.session.error.is_some() {
+        return ended;
+    }
+    let began = tokio::time::Instant::now();
+    let mut pauses = pace.pauses();
+    loop {
+        let asked = match dataverse.flow_session(&ended.session.id, Columns::WithError).await {
+            Ok(session) => match session.status.end() {
+                Some(end) => return Ended { end, session },
+                None => None,
+            },
+            Err(error) if error.class() == Class::SomeoneMustFixIt && !error.is_not_found() => return ended,
+            Err(error) => error.retry_after(),
+        };
+        let pause = pauses.next(asked);
+        if began.elapsed() + pause > patience {
+            return ended;
+        }
+        tokio::time::sleep(pause).await;
     }
 }

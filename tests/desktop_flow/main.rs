@@ -9,3 +9,4 @@ mod reading;
 mod setting;
 mod starting;
 mod waiting;
+mod watching;

@@ -194,8 +194,9 @@ async fn a_start_that_may_have_been_executed_is_never_sent_again() {
         Effect::TruncatedBody,
         unavailable(500, true),
         unavailable(502, false),
-        unavailable(503, true),
         unavailable(504, false),
+        // Last: everybody keeps the pause that it asks for.
+        unavailable(503, true),
     ] {
         let name = format!("{effect:?}");
         let before = setting.requests(RouteName::Run).len();

@@ -47,11 +47,11 @@ use super::{Call, Connector, Response};
 use crate::http::Client;
 use crate::http::token::Tokens;
 use crate::microsoft::dataverse::workflows::Listing;
-use crate::microsoft::dataverse::{Dataverse, Timeouts};
+use crate::microsoft::dataverse::{Dataverse, Gates, Timeouts};
 use crate::microsoft::entra;
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
-use crate::runs::{Pace, Watcher};
+use crate::runs::{Pace, Watcher, watcher};
 use crate::secrets::Policy;
 
 /// The job type.
@@ -66,6 +66,8 @@ pub struct Settings {
     pub pace: Pace,
     /// How long a run that was just started may be unreadable before it counts as lost.
     pub missing_grace: Duration,
+    /// Queries for waiting runs a second, on average, for one organisation and credential. Dataverse allows 20.
+    pub queries_per_second: f64,
     /// Pauses up to this long in all, asked for by a throttled start, are waited for here; longer ones in the engine.
     pub longest_pause: Duration,
     /// Largest outputs of a run unless the task says otherwise, bytes.
@@ -82,6 +84,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             pace: Pace::default(),
             missing_grace: Duration::from_secs(30),
+            queries_per_second: 10.0,
             longest_pause: Duration::from_secs(30),
             outputs_max_bytes: 2 * 1024 * 1024,
             plain_http_hosts: Vec::new(),
@@ -96,18 +99,25 @@ pub struct DesktopFlow {
     tokens: Arc<Tokens>,
     policy: Arc<Policy>,
     settings: Settings,
+    gates: Gates,
     watcher: Watcher,
 }
 
 impl DesktopFlow {
     /// A connector; nothing is sent before the first job.
     pub fn new(http: Client, tokens: Arc<Tokens>, policy: Arc<Policy>, settings: Settings) -> Self {
-        let watcher = Watcher::new(settings.pace, settings.missing_grace);
+        let watcher = Watcher::new(watcher::Settings {
+            pace: settings.pace,
+            missing_grace: settings.missing_grace,
+            queries_per_second: settings.queries_per_second,
+            ..watcher::Settings::default()
+        });
         Self {
             http,
             tokens,
             policy,
             settings,
+            gates: Gates::default(),
             watcher,
         }
     }
@@ -124,7 +134,13 @@ impl DesktopFlow {
         let credential = authentication.into_credential(&self.tokens);
         let session = Session {
             call,
-            dataverse: Dataverse::new(self.http.clone(), organization, credential, self.settings.timeouts),
+            dataverse: Dataverse::behind(
+                &self.gates,
+                self.http.clone(),
+                organization,
+                credential,
+                self.settings.timeouts,
+            ),
             settings: &self.settings,
             watcher: &self.watcher,
         };

@@ -15,6 +15,10 @@ use crate::outcome::{JobError, Remedy};
 pub fn job_error(doing: &str, error: &Error) -> JobError {
     let remedy = match (error.class(), error.retry_after()) {
         (Class::SomeoneMustFixIt, _) => Remedy::Incident,
+        // Not even asked: all who share the credential wait.
+        (_, Some(left)) if matches!(error, Error::HeldBack(_)) => {
+            Remedy::Postpone(left + Duration::from_millis(fastrand::u64(0..1000)))
+        }
         // Refused before anything was tried: waiting costs the task no retry.
         (Class::TryAgain, asked) if error.status().is_some() => Remedy::Postpone(asked.unwrap_or_else(random_pause)),
         (Class::TryAgain | Class::Ambiguous, Some(asked)) => Remedy::RetryAfter(asked),
@@ -49,6 +53,7 @@ pub fn described(doing: &str, error: &Error) -> JobError {
 fn code(error: &Error) -> String {
     match error {
         Error::Token(_) => "TOKEN".into(),
+        Error::HeldBack(_) => "HELD_BACK".into(),
         Error::Exchange(http::Error::Timeout(_)) => "TIMEOUT".into(),
         Error::Exchange(http::Error::TooLarge { .. }) => "ANSWER_TOO_LARGE".into(),
         Error::Exchange(_) => "CONNECTION".into(),

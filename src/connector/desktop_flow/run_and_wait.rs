@@ -14,10 +14,12 @@ use crate::microsoft::dataverse::{End, Guid};
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
 use crate::runs::journal::{Entry, Fate};
-use crate::runs::{Bounds, Ended, Run, WaitError};
+use crate::runs::{Bounds, Ended, Run, WaitError, explained};
 
 /// How long the outputs of an ended run are asked for before the job goes back to the engine.
 const OUTPUTS_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the reasons of a failure are asked for before it is told without them.
+const EXPLAIN_PATIENCE: Duration = Duration::from_secs(300);
 /// How long a run may take to stop after it was cancelled.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -81,6 +83,10 @@ impl Session<'_> {
                 });
             })
             .await;
+        let result = match result {
+            Ok(ended) => Ok(explained(&self.dataverse, ended, self.settings.pace, EXPLAIN_PATIENCE).await),
+            Err(error) => Err(error),
+        };
         result.map_err(|error| match error {
             WaitError::QueuedTooLong { queued } => Unended::Queued(queued),
             WaitError::Refused(error) => Unended::Error(refusals::job_error(&format!("Waiting for run {run}"), &error)),

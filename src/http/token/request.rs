@@ -85,7 +85,7 @@ impl TokenRequest {
         }
     }
 
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let (grant, first, second) = match &self.grant {
             Grant::ClientCredentials => ("client_credentials", None, None),
             Grant::RefreshToken(token) => ("refresh_token", Some(token), None),

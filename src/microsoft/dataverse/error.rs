@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::codes;
+use super::gate::Heard;
 use crate::http::header::{DATE, HeaderMap, RETRY_AFTER};
 use crate::http::token::TokenError;
 use crate::http::{self, Answer, Sent};
@@ -22,6 +23,9 @@ pub enum Error {
     /// The exchange itself failed.
     #[error("{0}")]
     Exchange(#[source] http::Error),
+    /// Not sent: the server asked everybody who shares this credential for a pause, or is away.
+    #[error("Dataverse is left alone for another {} s: it asked for a pause, or did not answer several times in a row", .0.as_secs().max(1))]
+    HeldBack(Duration),
     /// Dataverse answered with a refusal.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -66,6 +70,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Error::Token(error) => entra::class(error),
+            Error::HeldBack(_) => Class::TryAgain,
             Error::Exchange(http::Error::Invalid(_) | http::Error::TooLarge { .. }) => Class::SomeoneMustFixIt,
             Error::Exchange(error) => match error.sent() {
                 Sent::No => Class::TryAgain,
@@ -79,7 +84,7 @@ impl Error {
     /// Can Dataverse have executed the request?
     pub fn sent(&self) -> Sent {
         match self {
-            Error::Token(_) => Sent::No,
+            Error::Token(_) | Error::HeldBack(_) => Sent::No,
             Error::Exchange(error) => error.sent(),
             Error::Refused(refusal) if refusal.meaning().class == Class::Ambiguous => Sent::Maybe,
             Error::Refused(_) => Sent::No,
@@ -91,7 +96,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Token(error) => entra::hint(error),
-            Error::Exchange(_) | Error::Answer(_) => None,
+            Error::Exchange(_) | Error::Answer(_) | Error::HeldBack(_) => None,
             Error::Refused(refusal) => Some(refusal.meaning().hint).filter(|hint| !hint.is_empty()),
         }
     }
@@ -101,7 +106,30 @@ impl Error {
         match self {
             Error::Refused(refusal) => refusal.retry_after,
             Error::Token(error) => error.retry_after(),
+            Error::HeldBack(left) => Some(*left),
             _ => None,
+        }
+    }
+
+    /// What the gate learns from this error.
+    pub(super) fn heard(&self) -> Heard {
+        match self {
+            // The organisation was not asked, or it answered, whatever it said.
+            Error::Exchange(http::Error::Invalid(_) | http::Error::TooLarge { .. }) | Error::Answer(_) => Heard::Works,
+            Error::Token(error) => match (entra::class(error), error.retry_after()) {
+                (Class::SomeoneMustFixIt, _) => Heard::Works,
+                (_, Some(asked)) => Heard::Pause(asked),
+                (_, None) => Heard::Fails,
+            },
+            Error::HeldBack(_) | Error::Exchange(_) => Heard::Fails,
+            Error::Refused(refusal) => match (refusal.meaning().class, refusal.retry_after) {
+                (Class::SomeoneMustFixIt, _) => Heard::Works,
+                // A gateway's 502 or 504 speaks of one request, not of the organisation.
+                (_, Some(asked)) if matches!(refusal.status, 429 | 503) => Heard::Pause(asked),
+                // Throttled without a figure: the caller waits, the others may try.
+                (Class::TryAgain, _) => Heard::Works,
+                (Class::Ambiguous, _) => Heard::Fails,
+            },
         }
     }
 

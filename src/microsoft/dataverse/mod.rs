@@ -6,6 +6,7 @@
 
 mod codes;
 mod error;
+mod gate;
 mod odata;
 mod organization;
 pub mod sessions;
@@ -20,13 +21,15 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use error::{Error, Refusal};
+pub use gate::{Gates, Passage};
 pub use odata::{Guid, is_closed_filter, quoted};
 pub use organization::{Organization, OrganizationError, is_safe_transport};
 pub use status::{End, Status};
 
 use crate::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use crate::http::token::{Fetched, TokenRequest, Tokens};
-use crate::http::{self, Answer, Client, Method, Request};
+use crate::http::{self, Answer, Client, Fingerprint, Method, Request};
+use gate::{Gate, Heard};
 
 /// How Dataverse is told who calls.
 #[derive(Clone)]
@@ -75,7 +78,13 @@ struct Inner {
     organization: Organization,
     credential: Credential,
     timeouts: Timeouts,
+    identity: Identity,
+    gate: Arc<Gate>,
 }
+
+/// An organisation and a credential: who shares them shares what the server allows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(Fingerprint);
 
 /// What differs between the calls.
 struct Exchange {
@@ -120,16 +129,44 @@ impl Exchange {
 const SMALL_ANSWER: usize = 1024 * 1024;
 
 impl Dataverse {
-    /// A client; nothing is sent yet.
+    /// A client with a gate of its own; nothing is sent yet.
     pub fn new(http: Client, organization: Organization, credential: Credential, timeouts: Timeouts) -> Self {
+        Self::behind(&Gates::default(), http, organization, credential, timeouts)
+    }
+
+    /// A client behind the gate that all of these gates' clients with its organisation and credential share.
+    pub fn behind(
+        gates: &Gates,
+        http: Client,
+        organization: Organization,
+        credential: Credential,
+        timeouts: Timeouts,
+    ) -> Self {
+        let identity = Identity(match &credential {
+            Credential::Bearer(token) => Fingerprint::of([Some(organization.as_str()), Some(token.expose_secret())]),
+            Credential::Fetched { request, .. } => request.fingerprint().with(organization.as_str()),
+        });
+        let gate = gates.of(identity, organization.url().host_str().unwrap_or_default());
         Self {
             inner: Arc::new(Inner {
                 http,
                 organization,
                 credential,
                 timeouts,
+                identity,
+                gate,
             }),
         }
+    }
+
+    /// What it shares with all other clients of its organisation and credential.
+    pub fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+
+    /// How long calls are held back: the server asked for a pause, or is away.
+    pub fn paused_for(&self) -> Option<Duration> {
+        self.inner.gate.closed_for()
     }
 
     /// The organisation that is called.
@@ -156,6 +193,18 @@ impl Dataverse {
     /// Sends a request; after a 401 once more, with a fresh token. A 401 is given before anything is executed, so this
     /// is safe for every request.
     async fn exchange(&self, exchange: Exchange) -> Result<Answer, Error> {
+        if let Passage::Closed(left) = self.inner.gate.pass() {
+            return Err(Error::HeldBack(left));
+        }
+        let result = self.exchange_now(exchange).await;
+        self.inner.gate.heard(match &result {
+            Ok(_) => Heard::Works,
+            Err(error) => error.heard(),
+        });
+        result
+    }
+
+    async fn exchange_now(&self, exchange: Exchange) -> Result<Answer, Error> {
         let token = self.token().await?;
         let answer = self.send(&exchange, &token).await?;
         let answer = match &self.inner.credential {

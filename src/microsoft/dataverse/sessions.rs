@@ -10,11 +10,21 @@ use super::odata::Query;
 use super::status::Status;
 use super::{Dataverse, Error, Exchange, Guid, SMALL_ANSWER, error, read_json};
 use crate::http::Answer;
+use crate::http::header::HeaderValue;
 
 /// Small columns, cheap to ask for each few seconds.
 const PROGRESS: &str = "statuscode,createdon,startedon,completedon";
 /// The same and the reasons of a failure, which may be long.
 const WITH_ERROR: &str = "statuscode,createdon,startedon,completedon,errorcode,errormessage,errordetails";
+
+/// Columns of a query for what changed.
+const CHANGED: &str = "statuscode,createdon,startedon,completedon,modifiedon";
+/// Rows a page of such a query.
+const CHANGED_PAGE: &str = "odata.maxpagesize=500";
+/// Pages of one such query; the next one goes on where it ended.
+const CHANGED_PAGES: usize = 4;
+/// Bytes of one page.
+const CHANGED_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many runs one query may ask for: keeps its URL below 8 KiB.
 pub const MOST_IN_A_QUERY: usize = 100;
@@ -47,6 +57,15 @@ pub struct FlowSession {
     pub age: Option<Duration>,
 }
 
+/// Runs that ended since a moment.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Their rows.
+    pub sessions: Vec<FlowSession>,
+    /// From when the next query must look to miss nothing, by Dataverse's clock; `None` where the answer did not say.
+    pub seen_to: Option<Timestamp>,
+}
+
 /// The reasons of a failure as the row has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunError {
@@ -65,6 +84,7 @@ struct Row {
     createdon: Option<String>,
     startedon: Option<String>,
     completedon: Option<String>,
+    modifiedon: Option<String>,
     errorcode: Option<String>,
     errormessage: Option<String>,
     errordetails: Option<String>,
@@ -73,6 +93,8 @@ struct Row {
 #[derive(Deserialize)]
 struct Rows {
     value: Vec<Row>,
+    #[serde(rename = "@odata.nextLink")]
+    next: Option<String>,
 }
 
 impl Dataverse {
@@ -112,6 +134,60 @@ impl Dataverse {
             .into_iter()
             .map(|row| row.into_session(None, &answer))
             .collect()
+    }
+
+    /// Dataverse's clock, from an answer that costs it little.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn server_clock(&self) -> Result<Option<Timestamp>, Error> {
+        let query = Query::default().with("$select", "statuscode").with("$top", "1");
+        let url = self.resource("flowsessions", &query);
+        let answer = self
+            .exchange(Exchange::get(url, self.inner.timeouts.call, SMALL_ANSWER))
+            .await?;
+        Ok(error::server_time(&answer.headers))
+    }
+
+    /// The runs of everybody that ended since `since`, oldest change first, some thousand at most.
+    ///
+    /// # Errors
+    /// [`Error`]; a link to the next page that leads out of the organisation is not followed and is one.
+    pub async fn ended_since(&self, since: Timestamp) -> Result<Changed, Error> {
+        // Whole seconds are what the column has. 6 is Suspended, which ends nothing.
+        let filter = format!(
+            "modifiedon ge {} and statuscode ge 4 and statuscode ne 6",
+            since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        );
+        let query = Query::default()
+            .with("$select", CHANGED)
+            .with("$filter", &filter)
+            .with("$orderby", "modifiedon asc");
+        let mut next = Some(self.resource("flowsessions", &query));
+        let mut changed = Changed {
+            sessions: Vec::new(),
+            seen_to: None,
+        };
+        let mut last = None;
+        for page in 0..CHANGED_PAGES {
+            let Some(url) = next.take() else { break };
+            let exchange = Exchange::get(url, self.inner.timeouts.call, CHANGED_BYTES)
+                .with_header("prefer", HeaderValue::from_static(CHANGED_PAGE));
+            let answer = self.exchange(exchange).await?;
+            if page == 0 {
+                changed.seen_to = error::server_time(&answer.headers);
+            }
+            let rows: Rows = read_json(&answer, "the list of ended runs")?;
+            next = rows.next.map(|link| self.next_page(&link)).transpose()?;
+            for row in rows.value {
+                last = row.modifiedon.as_deref().and_then(|on| on.parse().ok()).or(last);
+                changed.sessions.push(row.into_session(None, &answer)?);
+            }
+        }
+        if next.is_some() {
+            changed.seen_to = last;
+        }
+        Ok(changed)
     }
 
     /// The outputs of a run as bytes, `None` if it has none (yet).
@@ -228,7 +304,7 @@ pub fn decoded(bytes: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::header::{HeaderMap, HeaderValue};
+    use crate::http::header::HeaderMap;
     use serde_json::json;
 
     fn answer(date: Option<&'static str>) -> Answer {

@@ -211,7 +211,7 @@ impl Dataverse {
         started(&answer)
     }
 
-    fn next_page(&self, link: &str) -> Result<Url, Error> {
+    pub(super) fn next_page(&self, link: &str) -> Result<Url, Error> {
         Url::parse(link)
             .ok()
             .filter(|url| self.inner.organization.owns(url))
