@@ -95,6 +95,11 @@ impl Progress {
         }
     }
 
+    /// Does somebody watch?
+    pub fn is_watched(&self) -> bool {
+        self.watcher.is_some()
+    }
+
     /// Reports a step of a job.
     pub fn report(&self, job: &Job, step: Step) {
         tracing::debug!(job = job.key, ?step, "step");

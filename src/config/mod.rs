@@ -108,6 +108,7 @@ impl Config {
                 max_jobs: s.count("worker.max_jobs", 1..=100_000),
                 own_max_jobs: s.own_max_jobs(1..=100_000),
                 max_parked: s.count("worker.max_parked", 0..=1_000_000),
+                heartbeats_per_second: s.count("worker.heartbeats_per_second", 1..=100_000),
                 job_timeout: s.duration("worker.job_timeout"),
                 poll_interval: s.duration("worker.poll_interval"),
                 stream_enabled: s.switch("worker.stream_enabled"),

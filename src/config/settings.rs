@@ -94,6 +94,7 @@ pub const SETTINGS: &[Setting] = &[
         .or(&["CAMUNDA_WORKER_MAX_CONCURRENT_JOBS"])
         .flag("max-jobs"),
     setting("worker.max_parked", Kind::Count, "100000", "Jobs that may wait for the end of a run without counting as worked on."),
+    setting("worker.heartbeats_per_second", Kind::Count, "200", "Heartbeats a second for all jobs that wait for runs. With many waits, fewer make leases longer (15 minutes at most)."),
     setting("worker.job_timeout", Kind::Duration, "5m", "How long the engine waits for a job's outcome; kept up by heartbeats while the job runs.")
         .or(&["CAMUNDA_WORKER_TIMEOUT"])
         .flag("job-timeout"),

@@ -5,6 +5,7 @@
 pub mod desktop_flow;
 pub mod http_json;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,60 @@ pub trait Place: Send + Sync {
     /// before the bytes of a request leave that must not be sent twice.
     fn lease_left(&self) -> Duration {
         Duration::MAX
+    }
+
+    /// Lets go of everything while parked. After [`Place::park`] said yes the connector may call this, and then returns
+    /// at once; what it returns is not looked at. When the sleeper is woken, the connector is called again, from the
+    /// beginning, with the variables of `sleep` (secrets put in anew), and finds the news here.
+    fn sleep(&self, sleep: Sleep) {
+        drop(sleep);
+    }
+
+    /// What woke the job, once; nothing when it is called for the first time.
+    fn news(&self) -> Option<News> {
+        None
+    }
+
+    /// After [`Call::abandoned`] has fired: has the engine said that the task is gone (cancelled, or finished by somebody)
+    /// while the job was surely ours? Where it is only not ours any more, this is false.
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+/// A job that lets go of everything while it waits.
+pub struct Sleep {
+    /// What waits for it.
+    pub sleeper: Box<dyn Sleeper>,
+    /// Variables for the call after it: those that other jobs of the same task have alike.
+    pub shared: Map<String, Value>,
+    /// Those that are this job's own.
+    pub own: Map<String, Value>,
+}
+
+/// Waits for a sleeping job. Dropping it ends the wait and nothing else.
+pub trait Sleeper: Send {
+    /// The job is asleep: begin to wait. Must not block.
+    fn fall_asleep(&mut self, wake: Wake);
+    /// The task is gone (cancelled, or finished by somebody): what it left behind is cleaned up, in the background.
+    fn gone(self: Box<Self>);
+}
+
+/// What a sleeper tells the connector when it wakes the job.
+pub type News = Box<dyn Any + Send>;
+
+/// Wakes a job, once.
+pub struct Wake(Box<dyn FnOnce(News) + Send>);
+
+impl Wake {
+    /// What is done when the job is woken; it must not block.
+    pub fn new(wake: impl FnOnce(News) + Send + 'static) -> Self {
+        Self(Box::new(wake))
+    }
+
+    /// Wakes the job.
+    pub fn up(self, news: News) {
+        (self.0)(news);
     }
 }
 

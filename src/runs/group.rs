@@ -44,7 +44,7 @@ type Watched = Watch<Box<dyn Listener>>;
 type Over = (Box<dyn Listener>, Result<Ended, WaitError>);
 
 pub(super) struct Group {
-    dataverse: Dataverse,
+    pub(super) dataverse: Dataverse,
     settings: Settings,
     watches: Mutex<Watches<Box<dyn Listener>>>,
     budget: Mutex<Budget>,

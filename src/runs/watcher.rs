@@ -142,6 +142,13 @@ pub struct Waiting {
     key: Key,
 }
 
+impl Waiting {
+    /// The client that looks at the run.
+    pub fn dataverse(&self) -> &Dataverse {
+        &self.group.dataverse
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.group.forget(&self.key);

@@ -25,7 +25,7 @@ struct Entry {
     grip: Arc<Grip>,
     /// The work is over and the engine is being told: what is given to us now is another try.
     ending: bool,
-    next: Option<Activation>,
+    next: Option<Box<Activation>>,
 }
 
 /// What becomes of an activation.
@@ -53,7 +53,7 @@ impl HeldJobs {
                 Taken::New(Box::new(activation), grip)
             }
             Some(entry) if entry.ending => {
-                entry.next = Some(activation);
+                entry.next = Some(Box::new(activation));
                 Taken::Next
             }
             Some(entry) => {
@@ -71,7 +71,7 @@ impl HeldJobs {
     }
 
     /// We do not have this job any more; gives the next try of it, if the engine gave it to us meanwhile.
-    pub(super) fn let_go(&self, key: i64) -> Option<Activation> {
+    pub(super) fn let_go(&self, key: i64) -> Option<Box<Activation>> {
         self.lock().remove(&key)?.next
     }
 

@@ -1,6 +1,7 @@
 //! Our hold on one job while we work on it: the heartbeat that prolongs its lease, notes in the engine, and its place
 //! among the running or the parked jobs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tonic::Code;
 use super::clock::Moment;
 use super::lease::{Grip, Lease};
 use super::permits::{Parked, Permit};
-use crate::connector::{Journal, Place};
+use crate::connector::{Journal, News, Place, Sleep};
 use crate::engine::{Commands, Held};
 use crate::job::Job;
 use crate::outcome::{JobError, Remedy};
@@ -29,6 +30,11 @@ pub(super) enum Lost {
 
 /// What a running job may ask of the engine before its outcome.
 pub trait Hold: Journal + Place {
+    /// Has the job fallen asleep?
+    fn is_asleep(&self) -> bool {
+        false
+    }
+
     /// Sets a lease of this length, counted from now.
     fn extend(&self, length: Duration) -> BoxFuture<'_, Result<(), JobError>>;
 }
@@ -40,6 +46,9 @@ pub(super) struct EngineHold<'a> {
     grip: Arc<Grip>,
     jumps: &'a Notify,
     right: Mutex<Right>,
+    sleep: Mutex<Option<Sleep>>,
+    news: Mutex<Option<News>>,
+    gone: AtomicBool,
 }
 
 /// The right to hold the job, as a running one or as a parked one.
@@ -57,6 +66,7 @@ impl<'a> EngineHold<'a> {
         permit: Permit,
         grip: Arc<Grip>,
         jumps: &'a Notify,
+        news: Option<News>,
     ) -> Self {
         Self {
             commands,
@@ -64,6 +74,18 @@ impl<'a> EngineHold<'a> {
             grip,
             jumps,
             right: Mutex::new(Right::Running(permit)),
+            sleep: Mutex::new(None),
+            news: Mutex::new(news),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// What the job left when it fell asleep, and its place among the parked.
+    pub(super) fn asleep(&self) -> Option<(Sleep, Parked)> {
+        let sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        match std::mem::replace(&mut *self.right(), Right::Changing) {
+            Right::Parked(parked) => Some((sleep, parked)),
+            Right::Running(_) | Right::Changing => None,
         }
     }
 
@@ -91,7 +113,11 @@ impl<'a> EngineHold<'a> {
             match renewed {
                 // Perhaps the engine gave us the job again meanwhile; the loop looks.
                 Err(_) | Ok(Ok(())) => {}
-                Ok(Err(status)) if status.code() == Code::NotFound => return Lost::Rejected,
+                Ok(Err(status)) if status.code() == Code::NotFound => {
+                    // After the lease, it may be gone because somebody else has finished it.
+                    self.gone.store(self.grip.holds(), Ordering::SeqCst);
+                    return Lost::Rejected;
+                }
                 // The engine has stopped waiting, but nobody else has the job yet: a finished outcome is still taken.
                 Ok(Err(status)) if status.code() == Code::FailedPrecondition => return Lost::Lapsed,
                 Ok(Err(status)) => {
@@ -105,13 +131,7 @@ impl<'a> EngineHold<'a> {
     }
 
     async fn renew(&self, length: Duration) -> Result<(), tonic::Status> {
-        let asking = Asking {
-            grip: &self.grip,
-            sent: Mutex::new(self.grip.now()),
-        };
-        self.commands.extend(self.job, length, &asking).await?;
-        self.grip.set(Lease::new(*asking.sent(), length));
-        Ok(())
+        prolong(self.commands, self.job, &self.grip, length).await
     }
 
     fn right(&self) -> MutexGuard<'_, Right> {
@@ -126,6 +146,22 @@ impl<'a> EngineHold<'a> {
             )
         })
     }
+}
+
+/// Sets a lease of this length, and has the grip know it.
+pub(super) async fn prolong(
+    commands: &Commands,
+    job: &Job,
+    grip: &Grip,
+    length: Duration,
+) -> Result<(), tonic::Status> {
+    let asking = Asking {
+        grip,
+        sent: Mutex::new(grip.now()),
+    };
+    commands.extend(job, length, &asking).await?;
+    grip.set(Lease::new(*asking.sent(), length));
+    Ok(())
 }
 
 /// Notes when each try is sent: a new lease counts from before that.
@@ -153,6 +189,10 @@ impl Held for Asking<'_> {
 }
 
 impl Hold for EngineHold<'_> {
+    fn is_asleep(&self) -> bool {
+        self.sleep.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn extend(&self, length: Duration) -> BoxFuture<'_, Result<(), JobError>> {
         async move {
             let patience = self.grip.left() / 2;
@@ -215,6 +255,18 @@ impl Place for EngineHold<'_> {
 
     fn lease_left(&self) -> Duration {
         self.grip.left()
+    }
+
+    fn sleep(&self, sleep: Sleep) {
+        *self.sleep.lock().unwrap_or_else(PoisonError::into_inner) = Some(sleep);
+    }
+
+    fn news(&self) -> Option<News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 }
 

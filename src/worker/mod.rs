@@ -4,12 +4,14 @@
 //! on one page.
 
 mod age;
+mod car_park;
 pub mod clock;
 mod held;
 mod hold;
 mod intake;
 mod lease;
 mod output;
+mod parked;
 pub mod permits;
 pub mod pipeline;
 mod running;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::{Engine, Subscription};
 use crate::job::Job;
 use crate::progress::Progress;
+use car_park::CarPark;
 pub use clock::Clock;
 use held::HeldJobs;
 pub use hold::Hold;
@@ -43,6 +46,9 @@ pub struct Settings {
     pub own_max_jobs: BTreeMap<String, usize>,
     /// Jobs that may wait for something outside without counting as worked on.
     pub max_parked: usize,
+    /// Heartbeats a second, over all jobs that wait without counting as worked on. Fewer make leases longer, and it takes
+    /// longer to see that a task was cancelled.
+    pub heartbeats_per_second: usize,
     /// How long the engine waits for an outcome; kept up by heartbeats while a job runs.
     pub job_timeout: Duration,
     /// How often the backlog is asked for while nothing is found there.
@@ -61,6 +67,7 @@ impl Default for Settings {
             max_jobs: 32,
             own_max_jobs: BTreeMap::new(),
             max_parked: 100_000,
+            heartbeats_per_second: 200,
             job_timeout: Duration::from_secs(300),
             poll_interval: Duration::from_millis(2500),
             stream_enabled: true,
@@ -103,11 +110,23 @@ pub async fn run(
         stop: stop.clone(),
         let_go: let_go.clone(),
         held: HeldJobs::default(),
+        parked: CarPark::new(engine.commands(), settings.heartbeats_per_second),
         left: AtomicUsize::new(0),
         clock: settings.clock.clone(),
         jumps: Notify::new(),
     });
     let watch = tokio::spawn(watch_clock(running.clone()));
+    let over = CancellationToken::new();
+    let parking = [
+        tokio::spawn({
+            let (running, over) = (running.clone(), over.clone());
+            async move { running.parked.clone().keep_alive(&running, &over).await }
+        }),
+        tokio::spawn({
+            let (running, over) = (running.clone(), over.clone());
+            async move { running.parked.clone().bring_back(&running, &over).await }
+        }),
+    ];
     let intakes = TaskTracker::new();
     for connector in pipeline.connectors() {
         let subscription = Subscription {
@@ -122,6 +141,8 @@ pub async fn run(
     }
     intakes.close();
     intakes.wait().await;
+    let lapsing = running.parked.hand_back(&running).await;
+    running.left.fetch_add(lapsing, Ordering::Relaxed);
     tasks.close();
 
     let waiting = running.held.count();
@@ -132,6 +153,10 @@ pub async fn run(
         let_go.cancel();
         // What has not ended by then is counted as left.
         let _ = tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait()).await;
+    }
+    over.cancel();
+    for one in parking {
+        let _ = one.await;
     }
     watch.abort();
     match running.held.count() + running.left.load(Ordering::Relaxed) {

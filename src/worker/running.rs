@@ -13,12 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::car_park::CarPark;
 use super::clock::Clock;
 use super::held::{Activation, HeldJobs, Taken};
 use super::hold::{EngineHold, Lost};
 use super::lease::{Grip, Lease};
 use super::permits::Permit;
 use super::{Pipeline, named, pipeline};
+use crate::connector::News;
+use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
 use crate::job::Job;
 use crate::mapping;
@@ -43,11 +46,36 @@ pub(super) struct Running {
     /// Running jobs shall end now.
     pub(super) let_go: CancellationToken,
     pub(super) held: HeldJobs,
+    /// Jobs that sleep; each is among the held ones.
+    pub(super) parked: Arc<CarPark>,
     /// Jobs that ended without an outcome although they were ours.
     pub(super) left: AtomicUsize,
     pub(super) clock: Clock,
     /// Fires when the clocks ran away from the timers.
     pub(super) jumps: Notify,
+}
+
+/// Where a piece of work begins.
+pub(super) enum From {
+    /// The engine gave us the job.
+    Intake,
+    /// It was woken in the car park.
+    CarPark {
+        /// When the engine gave us the job.
+        received: Instant,
+        /// What woke it.
+        news: Option<News>,
+    },
+}
+
+/// Where a piece of work ended.
+enum After {
+    /// The engine was told what became of the job, or knows better.
+    Told,
+    /// The same, and it is free for another try, which the engine may already have given to us.
+    Free,
+    /// It sleeps, and is held.
+    Asleep,
 }
 
 impl Running {
@@ -63,21 +91,42 @@ impl Running {
         let grip = |new: &Activation| Grip::new(self.clock.clone(), new.lease, new.job.lease_token.clone());
         match self.held.take(activation, grip) {
             Taken::New(activation, grip) => {
-                let running = self.clone();
-                self.tasks.spawn(async move {
-                    let guard = Guard { running: &running, key };
-                    let Activation { job, permit, .. } = *activation;
-                    let again = running.work(job, permit, grip).await;
-                    if let (Some(next), true) = (guard.let_go(), again) {
-                        running.begin(next.job, next.permit, next.lease);
-                    }
-                });
+                let Activation { job, permit, .. } = *activation;
+                self.go_on(job, permit, grip, From::Intake);
             }
             Taken::Merged => tracing::info!(
                 job = key,
                 "given to us again while we work on it: the work goes on with the new lease"
             ),
             Taken::Next => tracing::debug!(job = key, "given to us again while the engine is told of the last try"),
+        }
+    }
+
+    /// Works on a job that is among the held ones.
+    pub(super) fn go_on(self: &Arc<Self>, job: Job, permit: Permit, grip: Arc<Grip>, from: From) {
+        let running = self.clone();
+        self.tasks.spawn(async move {
+            let guard = Guard {
+                running: &running,
+                key: job.key,
+            };
+            let after = running.work(job, permit, grip, from).await;
+            match (after, guard) {
+                (After::Asleep, guard) => std::mem::forget(guard),
+                (After::Told, guard) => drop(guard),
+                (After::Free, guard) => running.begin_next(guard.let_go()),
+            }
+        });
+    }
+
+    /// A parked job is not ours any more, or was handed back.
+    pub(super) fn let_go_of_parked(self: &Arc<Self>, key: i64) {
+        self.begin_next(self.held.let_go(key));
+    }
+
+    fn begin_next(self: &Arc<Self>, next: Option<Box<Activation>>) {
+        if let Some(next) = next {
+            self.begin(next.job, next.permit, next.lease);
         }
     }
 
@@ -99,36 +148,57 @@ impl Running {
         tracing::debug!(job = job.key, ?told, "handed back");
     }
 
-    /// Works on a job until the engine was told what became of it. True when the job is free for another try, which the
-    /// engine may already have given to us.
-    async fn work(&self, job: Job, permit: Permit, grip: Arc<Grip>) -> bool {
+    /// Works on a job until the engine was told what became of it, or the job sleeps.
+    async fn work(self: &Arc<Self>, job: Job, permit: Permit, grip: Arc<Grip>, from: From) -> After {
         let job = &job;
-        tracing::info!(
-            job = job.key,
-            task = named(job),
-            job_type = job.job_type,
-            retries = job.retries,
-            "job received"
-        );
-        self.progress.report(job, Step::Received);
-        let began = Instant::now();
-        let hold = EngineHold::new(&self.commands, job, permit, grip.clone(), &self.jumps);
+        let (began, news) = match from {
+            From::CarPark { received, news } => (received, news),
+            From::Intake => {
+                tracing::info!(
+                    job = job.key,
+                    task = named(job),
+                    job_type = job.job_type,
+                    retries = job.retries,
+                    "job received"
+                );
+                self.progress.report(job, Step::Received);
+                (Instant::now(), None)
+            }
+        };
+        let hold = EngineHold::new(&self.commands, job, permit, grip.clone(), &self.jumps, news);
         let abandoned = self.let_go.child_token();
         let ended = self.run_with_heartbeat(job, &hold, &abandoned).await;
+        if let Some((sleep, place)) = hold.asleep() {
+            match ended {
+                Ok(_) if self.stop.is_cancelled() => self.hand_back(job, grip.lease()).await,
+                Ok(_) => {
+                    self.parked.take_in(job, sleep, place, grip, began);
+                    return After::Asleep;
+                }
+                // It was lost while it fell asleep.
+                Err(_) if hold.is_gone() => sleep.sleeper.gone(),
+                Err(_) => {}
+            }
+            self.held.ending(job.key);
+            return After::Free;
+        }
         self.held.ending(job.key);
         match ended {
             Ok(Outcome::Abandon { reason }) => {
                 self.left.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(job = job.key, reason, "job left to its lease");
-                false
+                After::Told
             }
             Ok(outcome) => {
                 self.tell(job, &outcome, &grip, began).await;
-                matches!(outcome, Outcome::Fail { .. })
+                match outcome {
+                    Outcome::Fail { .. } => After::Free,
+                    _ => After::Told,
+                }
             }
             Err(reason) => {
                 tracing::info!(job = job.key, reason, "job let go");
-                true
+                After::Free
             }
         }
     }
@@ -225,7 +295,7 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn let_go(self) -> Option<Activation> {
+    fn let_go(self) -> Option<Box<Activation>> {
         let next = self.running.held.let_go(self.key);
         std::mem::forget(self);
         next

@@ -64,6 +64,8 @@ pub struct Wait {
     pub bounds: Bounds,
     /// Largest outputs, bytes.
     pub outputs_max_bytes: usize,
+    /// Cancel the run when the task is gone?
+    pub cancel_on_abort: bool,
 }
 
 /// Variables that the engine shall send: everything that any operation reads, and the journal.
@@ -86,6 +88,7 @@ pub const VARIABLES: &[&str] = &[
     "maxWait",
     "pollInterval",
     "outputsMaxBytes",
+    "cancelOnAbort",
     "select",
     "filter",
     "orderBy",
@@ -326,6 +329,7 @@ fn wait(fields: &mut Fields<'_>, script: Option<Duration>, settings: &Settings) 
             longest_pause: fields.duration("pollInterval", second),
         },
         outputs_max_bytes: outputs_max_bytes(fields, settings),
+        cancel_on_abort: fields.boolean("cancelOnAbort").unwrap_or(true),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod failures;
 mod fields;
 mod input;
 mod outputs;
+mod parked;
 mod refusals;
 mod run_and_wait;
 mod start;
@@ -43,6 +44,7 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use self::input::{Input, Operation, Start, VARIABLES};
+use self::parked::Canceller;
 use super::{Call, Connector, Response};
 use crate::http::Client;
 use crate::http::token::Tokens;
@@ -101,6 +103,7 @@ pub struct DesktopFlow {
     settings: Settings,
     gates: Gates,
     watcher: Watcher,
+    canceller: Canceller,
 }
 
 impl DesktopFlow {
@@ -116,6 +119,7 @@ impl DesktopFlow {
             http,
             tokens,
             policy,
+            canceller: Canceller::new(settings.pace),
             settings,
             gates: Gates::default(),
             watcher,
@@ -143,6 +147,7 @@ impl DesktopFlow {
             ),
             settings: &self.settings,
             watcher: &self.watcher,
+            canceller: &self.canceller,
         };
         session.unless_abandoned(session.sign_in(token_host)).await?;
         match operation {
@@ -178,6 +183,7 @@ struct Session<'a> {
     dataverse: Dataverse,
     settings: &'a Settings,
     watcher: &'a Watcher,
+    canceller: &'a Canceller,
 }
 
 impl Session<'_> {

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::input::{Start, Wait};
+use super::parked::asleep;
+use super::start::Started;
 use super::{Session, failures, outputs, refusals};
 use crate::connector::Response;
 use crate::microsoft::Class;
@@ -26,13 +28,36 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(120);
 impl Session<'_> {
     /// Gives `{flowSessionId, statusCode, status, outputs, startedOn, completedOn, licenseCheck?}`.
     pub(super) async fn run_and_wait(&self, start: Start, wait: Wait) -> Result<Response, JobError> {
-        let started = self.start_or_adopt(&start).await?;
+        let (started, woken) = match self.woken() {
+            Some((started, result)) => (started, Some(result)),
+            None => (self.start_or_adopt(&start).await?, None),
+        };
         // A parked job shall cost little: what was only needed for the start goes.
         drop(start);
+        if woken.is_none() && self.falls_asleep(&started, &wait) {
+            return Err(asleep());
+        }
+        let (run, cancel_on_abort) = (started.entry.run, wait.cancel_on_abort);
+        let response = self.see_through(started, wait, woken).await;
+        // A run whose job another worker holds must not be cancelled, so a lease that lapsed is no reason.
+        if cancel_on_abort && self.call.abandoned.is_cancelled() && self.call.place.is_gone() {
+            self.canceller.cancel(self.dataverse.clone(), run);
+        }
+        response
+    }
+
+    /// From a started run to the response. `woken` is how the wait ended that the job slept through.
+    async fn see_through(
+        &self,
+        started: Started,
+        wait: Wait,
+        woken: Option<Result<Ended, WaitError>>,
+    ) -> Result<Response, JobError> {
         let entry = started.entry;
-        // Where `cancelOnAbort` belongs: once the worker can tell a task that is gone from a lease that lapsed. The
-        // token alone cannot, and a run whose job another worker holds must not be cancelled.
-        let ended = self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await;
+        let ended = match woken {
+            Some(result) => self.unless_abandoned(self.told(&entry.run, result)).await,
+            None => self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await,
+        };
         let ended = match ended {
             Ok(ended) => ended,
             Err(Unended::Queued(queued)) => {
@@ -83,6 +108,11 @@ impl Session<'_> {
                 });
             })
             .await;
+        self.told(run, result).await
+    }
+
+    /// How a wait ended, with the reasons of a failure, in words.
+    async fn told(&self, run: &Guid, result: Result<Ended, WaitError>) -> Result<Ended, Unended> {
         let result = match result {
             Ok(ended) => Ok(explained(&self.dataverse, ended, self.settings.pace, EXPLAIN_PATIENCE).await),
             Err(error) => Err(error),
