@@ -113,6 +113,15 @@ fn print_text(config: &Config, names: &[Seen]) {
         };
         line(format_args!("  {:24}  {goes}  ({})", seen.name, seen.place));
     }
+    let network: Vec<String> = config.network.iter().map(ToString::to_string).collect();
+    line(format_args!(
+        "Tasks reach the public Internet, the hosts above that are named one by one, and: {}",
+        if network.is_empty() {
+            "nothing else".to_owned()
+        } else {
+            network.join(", ")
+        }
+    ));
     line(format_args!(
         "A result that would hold a secret: {:?}; allowed in results: {}",
         config.secrets.output.on_secret,
@@ -150,6 +159,7 @@ fn as_value(config: &Config, names: &[Seen]) -> Value {
         "rules": rules,
         "withoutRule": {"tokenEndpoints": authorities, "organizations": organizations},
         "secrets": seen,
+        "network": {"allow": config.network.iter().map(ToString::to_string).collect::<Vec<_>>()},
         "output": {
             "onSecret": format!("{:?}", config.secrets.output.on_secret).to_lowercase(),
             "allow": config.secrets.output.allow,

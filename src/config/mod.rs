@@ -34,6 +34,8 @@ pub struct Config {
     pub secrets: secrets::Settings,
     /// Where they may go.
     pub policy: policy::Settings,
+    /// What tasks may reach beside the public Internet.
+    pub network: Vec<http::guard::Allowed>,
     /// The connectors.
     pub connectors: connector::Settings,
     /// Job types that are worked on; empty: all that deskhand knows.
@@ -102,7 +104,9 @@ impl Config {
 
     fn from_sources(s: &mut Sources<'_>) -> Self {
         let rules = s.rules();
+        let network = s.allowed_network("network.allow");
         Self {
+            network,
             engine: engine::settings(s),
             worker: worker::Settings {
                 max_jobs: s.count("worker.max_jobs", 1..=100_000),
@@ -183,12 +187,21 @@ impl Config {
         secrets::Secrets::from_settings(&self.secrets, |name| std::env::var(name).ok()).remembering(self.known.clone())
     }
 
+    /// The guard of URLs that come from tasks. A host that operations name elsewhere (in a rule, among the organisations)
+    /// is allowed by that; a pattern that many names match is not.
+    fn guard(&self) -> http::guard::Guard {
+        let rules = self.policy.rules.iter().flat_map(|rule| rule.hosts());
+        let named = rules.chain(&self.policy.organizations).filter(|host| host.is_exact());
+        let named = named.cloned().map(http::guard::Allowed::Host);
+        http::guard::Guard::new(self.network.iter().cloned().chain(named).collect())
+    }
+
     /// The connectors of this configuration, ready to work.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
-        let client = http::Client::new()?;
+        let client = http::Client::guarded(self.guard())?;
         let tokens = Arc::new(http::token::Tokens::new(client.clone()).remembering(self.known.clone()));
         let policy = policy::Policy::new(self.policy.clone());
         let mut all = connector::all(&client, &tokens, &policy, &self.connectors);

@@ -120,6 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("secrets.allow_in_output", Kind::List, "", "Names of secrets (* stands for any characters) that results may hold, e.g. a client id that is kept as a secret."),
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
     setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
+    setting("network.allow", Kind::List, "", "Addresses (10.0.0.0/8) and hosts (billing.internal, *.internal.example.com:8443) that tasks may reach beside the public Internet. Hosts that a secrets.rule or secrets.organizations names one by one are allowed by that."),
     setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),
     setting(
         "http.total_timeout",

@@ -12,6 +12,7 @@ use super::file::File;
 use super::settings::Setting;
 use super::values::{self, Kind};
 use crate::connector::JOB_TYPES;
+use crate::http::guard::Allowed;
 use crate::secrets::hosts::{HostPattern, PatternError};
 use crate::secrets::policy::Rule;
 use crate::spelling::nearest;
@@ -259,6 +260,21 @@ impl<'a> Sources<'a> {
             }
         }
         hosts
+    }
+
+    /// Addresses and hosts that tasks may reach.
+    pub(super) fn allowed_network(&mut self, key: &str) -> Vec<Allowed> {
+        let mut allowed = Vec::new();
+        for text in self.list(key) {
+            match text.parse() {
+                Ok(one) => allowed.push(one),
+                Err(error) => {
+                    let place = self.place(key);
+                    self.fault(place, error);
+                }
+            }
+        }
+        allowed
     }
 
     /// Job types that deskhand has a connector for.

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use super::connect::TooSlow;
+use super::guard::Blocked;
 
 /// Can the server have executed the request?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// The request cannot be sent as it is written.
     #[error("{0}")]
     Invalid(String),
+    /// The network guard does not let tasks go there.
+    #[error("{0}")]
+    Blocked(Box<Blocked>),
     /// No connection: refused, unknown host, no route, or too slow to connect.
     #[error("{0}")]
     Connect(String),
@@ -50,7 +54,7 @@ impl Error {
     /// Can the server have executed the request?
     pub fn sent(&self) -> Sent {
         match self {
-            Error::Invalid(_) | Error::Connect(_) | Error::Tls(_) => Sent::No,
+            Error::Invalid(_) | Error::Blocked(_) | Error::Connect(_) | Error::Tls(_) => Sent::No,
             Error::Timeout(_) | Error::Broken(_) | Error::Protocol(_) | Error::TooLarge { .. } => Sent::Maybe,
         }
     }
@@ -79,6 +83,9 @@ impl Error {
     fn from_connecting(error: &reqwest::Error) -> Self {
         if let Some(too_slow) = find::<TooSlow>(error) {
             return Error::Connect(format!("No connection: {too_slow}."));
+        }
+        if let Some(blocked) = find::<Blocked>(error) {
+            return Error::Blocked(Box::new(blocked.clone()));
         }
         if error.is_dns() {
             return Error::Connect(format!(

@@ -10,6 +10,7 @@ mod connect;
 pub mod error;
 mod exchange;
 mod fingerprint;
+pub mod guard;
 mod pool;
 mod redirect;
 mod retry_after;
@@ -105,6 +106,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct Client {
     pool: pool::Pool,
+    guard: Option<guard::Guard>,
 }
 
 impl Client {
@@ -114,7 +116,19 @@ impl Client {
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
-            pool: pool::Pool::new()?,
+            pool: pool::Pool::new(None)?,
+            guard: None,
+        })
+    }
+
+    /// A client for URLs that come from tasks: it asks the guard about every hop and every address.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn guarded(guard: guard::Guard) -> Result<Self, Error> {
+        Ok(Self {
+            pool: pool::Pool::new(Some(&guard))?,
+            guard: Some(guard),
         })
     }
 
@@ -141,7 +155,11 @@ impl Client {
             let mut request = request;
             for _ in 0..=redirect::MAX_HOPS {
                 may_call(&request.url)?;
-                let client = self.pool.client_for(request.tls.as_ref())?;
+                let reach = match &self.guard {
+                    Some(guard) => guard.judge(&request.url)?,
+                    None => guard::Reach::Anywhere,
+                };
+                let client = self.pool.client_for(request.tls.as_ref(), reach)?;
                 let next = request.follow_redirects.then(|| request.clone());
                 let answer = exchange::once(&client, request).await?;
                 match next.and_then(|before| redirect::next(before, &answer)) {

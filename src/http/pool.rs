@@ -10,45 +10,67 @@ use secrecy::ExposeSecret;
 
 use super::connect::Watched;
 use super::fingerprint::Fingerprint;
+use super::guard::{Guard, Reach};
 use super::{ClientTls, Error};
 
 /// Clients with a TLS identity of their own that are kept; the one unused for longest goes first.
 const KEPT: usize = 64;
 
-/// Clients by TLS identity. Cheap to clone.
+/// Clients by TLS identity and reach. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
     plain: reqwest::Client,
+    /// For hosts that operations allow by their name; without a guard the plain one.
+    named: reqwest::Client,
+    guard: Option<Guard>,
     /// Least recently used first.
-    own: Arc<Mutex<Vec<(Fingerprint, reqwest::Client)>>>,
+    own: Arc<Mutex<Vec<(Key, reqwest::Client)>>>,
 }
+
+/// Connections are shared by requests with the same identity and the same reach.
+type Key = (Fingerprint, Reach);
 
 impl Pool {
     /// Connections that trust the system's certificate authorities.
     ///
     /// A machine without any (a bare container) can still call http: there, only https fails.
-    pub(super) fn new() -> Result<Self, Error> {
-        let plain = finish(base()).or_else(|error| {
-            tracing::warn!(%error, "https will not work: install the system's certificate authorities (ca-certificates)");
-            Self::trusting_nobody()
-        })?;
+    pub(super) fn new(guard: Option<&Guard>) -> Result<Self, Error> {
+        let client = |reach| {
+            finish(base(guard, reach)).or_else(|error| {
+                tracing::warn!(%error, "https will not work: install the system's certificate authorities (ca-certificates)");
+                Self::trusting_nobody(guard, reach)
+            })
+        };
+        let plain = client(Reach::Guarded)?;
+        let named = match guard {
+            Some(_) => client(Reach::Named)?,
+            None => plain.clone(),
+        };
         Ok(Self {
             plain,
+            named,
+            guard: guard.cloned(),
             own: Arc::default(),
         })
     }
 
-    fn trusting_nobody() -> Result<reqwest::Client, Error> {
-        finish(base().tls_certs_only([]))
+    fn trusting_nobody(guard: Option<&Guard>, reach: Reach) -> Result<reqwest::Client, Error> {
+        finish(base(guard, reach).tls_certs_only([]))
     }
 
     /// The client whose connections carry this identity.
-    pub(super) fn client_for(&self, tls: Option<&ClientTls>) -> Result<reqwest::Client, Error> {
+    pub(super) fn client_for(&self, tls: Option<&ClientTls>, reach: Reach) -> Result<reqwest::Client, Error> {
         let Some(tls) = tls else {
-            return Ok(self.plain.clone());
+            let client = if reach == Reach::Named {
+                &self.named
+            } else {
+                &self.plain
+            };
+            return Ok(client.clone());
         };
         let parts = [&tls.certificate, &tls.private_key, &tls.trusted];
-        let key = Fingerprint::of(parts.map(|part| part.as_ref().map(|text| text.expose_secret())));
+        let identity = Fingerprint::of(parts.map(|part| part.as_ref().map(|text| text.expose_secret())));
+        let key = (identity, reach);
         let lock = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut own = lock();
@@ -60,7 +82,7 @@ impl Pool {
             }
         }
         // Built without the lock: it parses certificates. A twin built meanwhile costs a few connections, no more.
-        let client = finish(with_identity(base(), tls)?)?;
+        let client = finish(with_identity(base(self.guard.as_ref(), reach), tls)?)?;
         let mut own = lock();
         if own.len() >= KEPT {
             own.remove(0);
@@ -70,8 +92,8 @@ impl Pool {
     }
 }
 
-fn base() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+fn base(guard: Option<&Guard>, reach: Reach) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("deskhand/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -80,7 +102,11 @@ fn base() -> reqwest::ClientBuilder {
         .http1_title_case_headers()
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(64)
-        .connector_layer(Watched)
+        .connector_layer(Watched);
+    match guard.and_then(|guard| guard.resolver(reach)) {
+        Some(resolver) => builder.dns_resolver(resolver),
+        None => builder,
+    }
 }
 
 fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
@@ -138,7 +164,7 @@ mod tests {
             assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         });
-        let client = Pool::trusting_nobody().unwrap();
+        let client = Pool::trusting_nobody(None, Reach::Anywhere).unwrap();
         assert_eq!(client.get(url).send().await.unwrap().status(), 204);
         serving.await.unwrap();
     }

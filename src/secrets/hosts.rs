@@ -39,6 +39,11 @@ pub struct PatternError {
 }
 
 impl HostPattern {
+    /// Is this one host, and no wildcard?
+    pub fn is_exact(&self) -> bool {
+        matches!(self.host, Name::Exactly(_))
+    }
+
     /// Does the URL lead to one of these hosts?
     pub fn matches(&self, url: &Url) -> bool {
         let host = match (&self.host, url.host()) {

@@ -32,6 +32,10 @@ impl Failure {
 fn of_http(error: &http::Error) -> JobError {
     match error {
         http::Error::Invalid(text) => JobError::input(text.clone()),
+        http::Error::Blocked(_) => JobError {
+            code: Some("ADDRESS_NOT_ALLOWED".into()),
+            ..JobError::input(error.to_string())
+        },
         http::Error::Connect(text) => {
             JobError::connector("408", format!("An error occurred while executing the request. {text}"))
         }

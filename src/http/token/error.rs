@@ -91,7 +91,7 @@ impl TokenError {
     /// Can asking the same again help, without anybody changing anything?
     pub fn is_retryable(&self) -> bool {
         match &self.fault {
-            TokenFault::Unreached(error) => !matches!(error, Error::Invalid(_)),
+            TokenFault::Unreached(error) => !matches!(error, Error::Invalid(_) | Error::Blocked(_)),
             TokenFault::Refused {
                 answer, error, aadsts, ..
             } => {

@@ -71,7 +71,9 @@ impl Error {
         match self {
             Error::Token(error) => entra::class(error),
             Error::HeldBack(_) => Class::TryAgain,
-            Error::Exchange(http::Error::Invalid(_) | http::Error::TooLarge { .. }) => Class::SomeoneMustFixIt,
+            Error::Exchange(http::Error::Invalid(_) | http::Error::Blocked(_) | http::Error::TooLarge { .. }) => {
+                Class::SomeoneMustFixIt
+            }
             Error::Exchange(error) => match error.sent() {
                 Sent::No => Class::TryAgain,
                 Sent::Maybe => Class::Ambiguous,
