@@ -66,6 +66,7 @@ struct State {
     refusals: Mutex<VecDeque<(Rpc, Status)>>,
     delays: Mutex<Vec<(Rpc, Duration)>>,
     commands: mpsc::Sender<Command>,
+    transcript: Mutex<String>,
 }
 
 /// The calls that can be made to fail.
@@ -100,6 +101,7 @@ impl FakeGateway {
             refusals: Mutex::default(),
             delays: Mutex::default(),
             commands: sender,
+            transcript: Mutex::default(),
         });
         let incoming =
             TcpListenerStream::new(listener).map(|connection| connection.inspect(|tcp| tcp.set_nodelay(true).unwrap()));
@@ -192,6 +194,25 @@ impl FakeGateway {
         }
     }
 
+    /// The next command that is an outcome, for work that takes longer than a test usually has patience.
+    pub async fn outcome_within(&self, patience: Duration) -> Command {
+        let mut commands = self.commands.lock().await;
+        let next = async {
+            loop {
+                let command = commands.recv().await.expect("the gateway is gone");
+                if !matches!(command, Command::Extend { .. } | Command::SetVariables { .. }) {
+                    return command;
+                }
+            }
+        };
+        tokio::time::timeout(patience, next).await.expect("no outcome came")
+    }
+
+    /// Every text that came with a command, in order, a line each.
+    pub fn transcript(&self) -> String {
+        self.state.transcript.lock().unwrap().clone()
+    }
+
     /// Commands that came and were not taken yet.
     pub async fn pending(&self) -> Vec<Command> {
         let mut commands = self.commands.lock().await;
@@ -228,6 +249,14 @@ async fn bind(address: SocketAddr) -> TcpListener {
 struct Fake(Arc<State>);
 
 impl Fake {
+    fn note(&self, texts: &[&str]) {
+        let mut transcript = self.0.transcript.lock().unwrap();
+        for text in texts {
+            transcript.push_str(text);
+            transcript.push('\n');
+        }
+    }
+
     async fn record(&self, rpc: Option<Rpc>, command: Command) -> Result<(), Status> {
         self.0
             .commands
@@ -295,6 +324,7 @@ impl Gateway for Fake {
         request: Request<CompleteJobRequest>,
     ) -> Result<Response<CompleteJobResponse>, Status> {
         let request = request.into_inner();
+        self.note(&[&request.variables]);
         let variables = serde_json::from_str(&request.variables).expect("variables are JSON");
         let command = Command::Complete {
             key: request.job_key,
@@ -306,6 +336,7 @@ impl Gateway for Fake {
 
     async fn fail_job(&self, request: Request<FailJobRequest>) -> Result<Response<FailJobResponse>, Status> {
         let request = request.into_inner();
+        self.note(&[&request.error_message, &request.variables]);
         let command = Command::Fail {
             key: request.job_key,
             retries: request.retries,
@@ -318,6 +349,7 @@ impl Gateway for Fake {
 
     async fn throw_error(&self, request: Request<ThrowErrorRequest>) -> Result<Response<ThrowErrorResponse>, Status> {
         let request = request.into_inner();
+        self.note(&[&request.error_code, &request.error_message, &request.variables]);
         self.record(
             None,
             Command::Throw {
@@ -347,6 +379,7 @@ impl Gateway for Fake {
         request: Request<SetVariablesRequest>,
     ) -> Result<Response<SetVariablesResponse>, Status> {
         let request = request.into_inner();
+        self.note(&[&request.variables]);
         let command = Command::SetVariables {
             scope: request.element_instance_key,
             local: request.local,
