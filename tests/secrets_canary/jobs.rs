@@ -95,7 +95,7 @@ fn rest(target: &Target, foreign: &Target, store: &str) -> Vec<Task> {
                "body": {"a": secret("TEXT")}}),
         json!({"url": format!("http://127.0.0.1:1/{}", secret("TEXT")), "method": "GET"}),
         json!({"url": format!("http://127.0.0.1:1/ {}|^", secret("TEXT")), "method": "GET"}),
-        json!({"url": format!("http://{}/", secret("HEADER")), "method": "GET"}),
+        json!({"url": format!("http://{}/", secret("HEADER")), "method": "GET", "connectionTimeoutInSeconds": 2}),
         json!({"url": secret("LONG"), "method": secret("TEXT")}),
         json!({"url": target.url("/echo"), "method": "GET", "connectionTimeoutInSeconds": secret("HEADER")}),
         json!({"url": target.url("/echo"), "method": "GET", "headers": {secret("TEXT"): "x"}}),
