@@ -224,7 +224,9 @@ async fn nothing_comes_out(format: &str) {
         .filter(|canary| !canary.name.ends_with("LINES") && canary.name != "PA_SECRET")
     {
         assert!(
-            !Scan::for_all(&[canary.clone()]).hits("", sent.as_bytes()).is_empty(),
+            !Scan::for_all(std::slice::from_ref(canary))
+                .hits("", sent.as_bytes())
+                .is_empty(),
             "{} was never used",
             canary.name
         );
