@@ -63,7 +63,10 @@ impl Session<'_> {
         if !self.call.place.park() {
             return false;
         }
-        let (own, shared) = split(variables, started.entry.variables());
+        // The outputs may hold a secret of the inputs: whoever looks for it there must know which ones there were.
+        let used = &self.call.input.used;
+        let holds_secret = |name: &str| used.iter().any(|used| used.path.split('.').next() == Some(name));
+        let (own, shared) = split(variables, started.entry.variables(), holds_secret);
         let watched = self.call.progress.is_watched();
         let sleeper = FlowSleeper {
             watcher: self.watcher.clone(),
@@ -94,9 +97,22 @@ pub(super) fn asleep() -> JobError {
 }
 
 /// What a sleeping job keeps: first what is its own, then what other jobs of its task have alike.
-fn split(variables: Map<String, Value>, own: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
-    let for_later = |name: &str| !FOR_THE_START.contains(&name) && !journal::is_ours(name);
-    let shared = variables.into_iter().filter(|(name, _)| for_later(name)).collect();
+fn split(
+    variables: Map<String, Value>,
+    mut own: Map<String, Value>,
+    holds_secret: impl Fn(&str) -> bool,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let mut shared = Map::new();
+    for (name, value) in variables {
+        if journal::is_ours(&name) {
+            continue;
+        }
+        if !FOR_THE_START.contains(&name.as_str()) {
+            shared.insert(name, value);
+        } else if holds_secret(&name) {
+            own.insert(name, value);
+        }
+    }
     (own, shared)
 }
 
@@ -244,8 +260,10 @@ mod tests {
             json!({"operationType": "runAndWait", "inputs": {"A": 1}, "callbackUrl": "https://x", "deskhandRun": {}});
         let own = json!({"deskhandRun": {"flowSessionId": "x"}});
         let map = |value: Value| value.as_object().cloned().unwrap();
-        let (own_kept, shared) = split(map(variables), map(own.clone()));
+        let (own_kept, shared) = split(map(variables.clone()), map(own.clone()), |_| false);
         assert_eq!(Value::Object(shared), json!({"operationType": "runAndWait"}));
         assert_eq!(Value::Object(own_kept), own);
+        let (own_kept, _) = split(map(variables), map(own), |name| name == "inputs");
+        assert_eq!(own_kept["inputs"], json!({"A": 1}), "they hold a secret");
     }
 }
