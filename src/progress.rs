@@ -43,6 +43,15 @@ pub enum Step {
         /// How long.
         pause: Duration,
     },
+    /// A start has come to one of its points.
+    Start(StartPoint),
+    /// A run that was started late beside another one was cancelled.
+    LateStartCancelled {
+        /// Id of the run (`flowsessionid`).
+        run: String,
+        /// Id of the run that goes on.
+        kept: String,
+    },
     /// A desktop flow was started.
     RunStarted {
         /// Id of the run (`flowsessionid`).
@@ -72,6 +81,47 @@ pub enum Step {
         /// The message of a failure, redacted.
         message: Option<String>,
     },
+}
+
+/// The points of a start between which a process can die or stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartPoint {
+    /// Dataverse was asked whether there is a run.
+    Looked,
+    /// The intent is about to be written.
+    WritingIntent,
+    /// The engine has acknowledged the intent.
+    IntentWritten,
+    /// The POST is about to be made: token, connection.
+    Posting,
+    /// The last look was taken: the bytes leave.
+    BytesLeave,
+    /// An answer came, or none.
+    Answered,
+    /// It is not known what became of the POST.
+    Unclear,
+    /// The run's id is about to be written.
+    WritingRun,
+    /// The engine has acknowledged the run's id.
+    RunWritten,
+    /// Dataverse was asked whether the flow was started only once.
+    LookedAfter,
+}
+
+impl StartPoint {
+    /// All of them, in the order of a start.
+    pub const ALL: [StartPoint; 10] = [
+        StartPoint::Looked,
+        StartPoint::WritingIntent,
+        StartPoint::IntentWritten,
+        StartPoint::Posting,
+        StartPoint::BytesLeave,
+        StartPoint::Answered,
+        StartPoint::Unclear,
+        StartPoint::WritingRun,
+        StartPoint::RunWritten,
+        StartPoint::LookedAfter,
+    ];
 }
 
 type Watcher = dyn Fn(&Job, &Step) + Send + Sync;

@@ -76,7 +76,12 @@ pub trait Place: Send + Sync {
     /// How long the job is surely still ours, suspension of the machine counted; zero when it may be another's. Look right
     /// before the bytes of a request leave that must not be sent twice.
     fn lease_left(&self) -> Duration {
-        Duration::MAX
+        self.lease()()
+    }
+
+    /// The same question for somebody who cannot borrow this: the connection that is about to write the request.
+    fn lease(&self) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+        Arc::new(|| Duration::MAX)
     }
 
     /// Lets go of everything while parked. After [`Place::park`] said yes the connector may call this, and then returns

@@ -31,6 +31,9 @@ pub enum Error {
     /// The TLS handshake failed.
     #[error("TLS handshake failed: {0}")]
     Tls(String),
+    /// The request was given up before its body was written.
+    #[error("{0}")]
+    Withheld(String),
     /// A deadline passed after the request may have left.
     #[error("The request timed out. {0}")]
     Timeout(String),
@@ -54,7 +57,7 @@ impl Error {
     /// Can the server have executed the request?
     pub fn sent(&self) -> Sent {
         match self {
-            Error::Invalid(_) | Error::Blocked(_) | Error::Connect(_) | Error::Tls(_) => Sent::No,
+            Error::Invalid(_) | Error::Blocked(_) | Error::Connect(_) | Error::Tls(_) | Error::Withheld(_) => Sent::No,
             Error::Timeout(_) | Error::Broken(_) | Error::Protocol(_) | Error::TooLarge { .. } => Sent::Maybe,
         }
     }

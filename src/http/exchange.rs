@@ -50,7 +50,17 @@ fn outgoing(request: Request) -> reqwest::Request {
     let mut outgoing = reqwest::Request::new(request.method, request.url);
     *outgoing.headers_mut() = request.headers;
     match request.body {
-        Some(body) if !body.is_empty() => *outgoing.body_mut() = Some(body.into()),
+        Some(body) if !body.is_empty() => {
+            *outgoing.body_mut() = Some(match request.last_look {
+                Some(look) => {
+                    // Its length is known, so it needs no chunks.
+                    let length = HeaderValue::from(body.len());
+                    outgoing.headers_mut().insert(CONTENT_LENGTH, length);
+                    look.body(body)
+                }
+                None => body.into(),
+            });
+        }
         Some(_) => {
             outgoing
                 .headers_mut()

@@ -11,6 +11,7 @@ pub mod error;
 mod exchange;
 mod fingerprint;
 pub mod guard;
+mod last_look;
 mod pool;
 mod redirect;
 mod retry_after;
@@ -25,6 +26,7 @@ use url::Url;
 
 pub use error::{Error, Sent};
 pub(crate) use fingerprint::Fingerprint;
+pub use last_look::LastLook;
 pub use reqwest::{Method, StatusCode, header};
 
 /// A request, with every bound it must keep.
@@ -51,6 +53,8 @@ pub struct Request {
     pub max_answer_bytes: usize,
     /// The client's own certificate and trust, where the task brings them.
     pub tls: Option<ClientTls>,
+    /// Asked when the connection is about to write the body. A body that is never written cannot have been executed.
+    pub last_look: Option<LastLook>,
 }
 
 impl Request {
@@ -67,6 +71,7 @@ impl Request {
             follow_redirects: false,
             max_answer_bytes: 10 * 1024 * 1024,
             tls: None,
+            last_look: None,
         }
     }
 }
@@ -99,6 +104,18 @@ impl Answer {
     /// How long the server asks to wait: `Retry-After` as seconds or as an HTTP date, a day at most.
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after::parse(self.headers.get(header::RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+    }
+}
+
+/// What a failure means where the body waited for a last look.
+fn judged(error: Error, last_look: Option<&LastLook>) -> Error {
+    match last_look {
+        Some(look) if error.sent() == Sent::Maybe && !look.was_allowed() => Error::Withheld(if look.was_refused() {
+            "The request was held back at the last moment.".into()
+        } else {
+            format!("Given up before the request was written. {error}")
+        }),
+        _ => error,
     }
 }
 
@@ -151,6 +168,7 @@ impl Client {
         may_call: impl Fn(&Url) -> Result<(), E>,
     ) -> Result<Answer, E> {
         let total = request.total_timeout;
+        let last_look = request.last_look.clone();
         let whole = async {
             let mut request = request;
             for _ in 0..=redirect::MAX_HOPS {
@@ -161,7 +179,9 @@ impl Client {
                 };
                 let client = self.pool.client_for(request.tls.as_ref(), reach)?;
                 let next = request.follow_redirects.then(|| request.clone());
-                let answer = exchange::once(&client, request).await?;
+                let last_look = request.last_look.clone();
+                let answer = exchange::once(&client, request).await;
+                let answer = answer.map_err(|error| judged(error, last_look.as_ref()))?;
                 match next.and_then(|before| redirect::next(before, &answer)) {
                     Some(hop) => request = hop,
                     None => return Ok(answer),
@@ -169,11 +189,13 @@ impl Client {
             }
             Err(Error::Protocol(format!("more than {} redirects", redirect::MAX_HOPS)).into())
         };
-        match total {
-            None => whole.await,
-            Some(total) => tokio::time::timeout(total, whole).await.unwrap_or_else(|_| {
-                Err(Error::Timeout(format!("The whole exchange took more than {} s.", total.as_secs_f64())).into())
-            }),
+        let Some(total) = total else {
+            return whole.await;
+        };
+        tokio::time::timeout(total, whole).await.unwrap_or_else(|_| {
+            let error = Error::Timeout(format!("The whole exchange took more than {} s.", total.as_secs_f64()));
+            Err(judged(error, last_look.as_ref()).into())
+        })
         }
     }
 }

@@ -253,8 +253,9 @@ impl Place for EngineHold<'_> {
         .boxed()
     }
 
-    fn lease_left(&self) -> Duration {
-        self.grip.left()
+    fn lease(&self) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+        let grip = self.grip.clone();
+        Arc::new(move || grip.left())
     }
 
     fn sleep(&self, sleep: Sleep) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Settings;
 use super::authentication::{self, Authentication};
@@ -48,6 +48,8 @@ pub struct Start {
     pub flow: FlowChoice,
     /// How.
     pub request: RunRequest,
+    /// The input of the flow that shall carry the start's token.
+    pub token_input: Option<String>,
 }
 
 /// Which flow.
@@ -83,6 +85,7 @@ pub const VARIABLES: &[&str] = &[
     "runInputs",
     "inputs",
     "callbackUrl",
+    "tokenInput",
     "flowSessionId",
     "maxQueueWait",
     "maxWait",
@@ -236,6 +239,7 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
         .and_then(|seconds| u32::try_from(seconds).ok());
     let inputs = inputs(fields);
     let callback_url = callback_url(fields, organization);
+    let token_input = fields.text("tokenInput");
     Some(Start {
         flow: flow?,
         request: RunRequest {
@@ -246,7 +250,9 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
             timeout,
             inputs,
             callback_url,
+            others: Map::new(),
         },
+        token_input,
     })
 }
 

@@ -29,6 +29,7 @@ mod cancel;
 pub mod failures;
 mod fields;
 mod input;
+pub mod once;
 mod outputs;
 mod parked;
 mod refusals;
@@ -42,8 +43,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use tokio::time::Instant;
 
 use self::input::{Input, Operation, Start, VARIABLES};
+use self::once::Once;
 use self::parked::Canceller;
 use super::{Call, Connector, Response};
 use crate::http::Client;
@@ -64,6 +67,8 @@ pub const JOB_TYPE: &str = "deskhand:desktop-flow:1";
 pub struct Settings {
     /// Bounds on single calls of Dataverse.
     pub timeouts: Timeouts,
+    /// How starts are kept from happening twice.
+    pub once: once::Settings,
     /// How often a run is looked at.
     pub pace: Pace,
     /// How long a run that was just started may be unreadable before it counts as lost.
@@ -84,6 +89,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             timeouts: Timeouts::default(),
+            once: once::Settings::default(),
             pace: Pace::default(),
             missing_grace: Duration::from_secs(30),
             queries_per_second: 10.0,
@@ -104,6 +110,7 @@ pub struct DesktopFlow {
     gates: Gates,
     watcher: Watcher,
     canceller: Canceller,
+    once: Arc<Once>,
 }
 
 impl DesktopFlow {
@@ -115,6 +122,7 @@ impl DesktopFlow {
             queries_per_second: settings.queries_per_second,
             ..watcher::Settings::default()
         });
+        let once = Arc::new(Once::new(settings.once.clone()));
         Self {
             http,
             tokens,
@@ -123,10 +131,17 @@ impl DesktopFlow {
             settings,
             gates: Gates::default(),
             watcher,
+            once,
         }
     }
 
+    /// What the starts of this process share.
+    pub fn once(&self) -> Arc<Once> {
+        self.once.clone()
+    }
+
     async fn run(&self, call: Call<'_>) -> Result<Response, JobError> {
+        let began = Instant::now();
         let Input {
             organization,
             authentication,
@@ -148,6 +163,8 @@ impl DesktopFlow {
             settings: &self.settings,
             watcher: &self.watcher,
             canceller: &self.canceller,
+            once: &self.once,
+            began,
         };
         session.unless_abandoned(session.sign_in(token_host)).await?;
         match operation {
@@ -184,6 +201,9 @@ struct Session<'a> {
     settings: &'a Settings,
     watcher: &'a Watcher,
     canceller: &'a Canceller,
+    once: &'a Once,
+    /// Since when this process has the job.
+    began: Instant,
 }
 
 impl Session<'_> {

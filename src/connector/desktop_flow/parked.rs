@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Session;
 use super::input::Wait;
-use super::start::Started;
+use super::once::Started;
 use crate::connector::{Sleep, Sleeper, Wake};
 use crate::job::Job;
 use crate::microsoft::Class;
@@ -48,6 +48,7 @@ impl Session<'_> {
                 Started {
                     entry,
                     license_check: woken.license_check,
+                    answer: None,
                 },
                 woken.result,
             )),

@@ -27,6 +27,11 @@ pub fn job_error(doing: &str, error: &Error) -> JobError {
     described(doing, error).with_remedy(remedy)
 }
 
+/// A start that Dataverse refused; it was surely not executed.
+pub fn refused_start(error: &Error) -> JobError {
+    job_error("Starting the desktop flow", error)
+}
+
 /// The error without a remedy of its own.
 pub fn described(doing: &str, error: &Error) -> JobError {
     let mut message = format!("{doing} failed: {error}");
@@ -79,6 +84,13 @@ mod tests {
             message: "The user is not a member of the organization.".into(),
             request_id: Some("r1".into()),
             retry_after: retry_after.map(Duration::from_secs),
+            server_time: None,
+            answer: http::Answer {
+                status,
+                reason: String::new(),
+                headers: Default::default(),
+                body: Vec::new(),
+            },
         }))
     }
 

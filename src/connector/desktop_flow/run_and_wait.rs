@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::input::{Start, Wait};
+use super::once::Started;
 use super::parked::asleep;
-use super::start::Started;
 use super::{Session, failures, outputs, refusals};
 use crate::connector::Response;
 use crate::microsoft::Class;
@@ -53,11 +53,23 @@ impl Session<'_> {
         wait: Wait,
         woken: Option<Result<Ended, WaitError>>,
     ) -> Result<Response, JobError> {
-        let entry = started.entry;
-        let ended = match woken {
+        let Started {
+            mut entry,
+            license_check,
+            answer: _,
+        } = started;
+        let mut ended = match woken {
             Some(result) => self.unless_abandoned(self.told(&entry.run, result)).await,
             None => self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await,
         };
+        // Cancelled by a worker that knows of an earlier run of this very start: that one counts.
+        while let Ok(over) = &ended
+            && over.end == End::Cancelled
+            && let Some(earlier) = self.starter().outranked(&entry, &over.session).await
+        {
+            entry = earlier;
+            ended = self.unless_abandoned(self.wait(&entry.run, wait.bounds)).await;
+        }
         let ended = match ended {
             Ok(ended) => ended,
             Err(Unended::Queued(queued)) => {
@@ -87,7 +99,7 @@ impl Session<'_> {
             "startedOn": session.started_on,
             "completedOn": session.completed_on,
         });
-        if let Some(check) = started.license_check {
+        if let Some(check) = license_check {
             response["licenseCheck"] = json!(check);
         }
         Ok(Response::from(response).with_note(entry.with_fate(Fate::Succeeded).variables()))

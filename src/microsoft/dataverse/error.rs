@@ -35,7 +35,7 @@ pub enum Error {
 }
 
 /// What Dataverse said when it refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
@@ -47,6 +47,10 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
+    /// The answer's own clock.
+    pub server_time: Option<Timestamp>,
+    /// The answer itself.
+    pub answer: Answer,
 }
 
 impl std::fmt::Display for Refusal {
@@ -143,6 +147,19 @@ impl Error {
         }
     }
 
+    /// Dataverse's clock, where it answered.
+    pub fn server_time(&self) -> Option<Timestamp> {
+        match self {
+            Error::Refused(refusal) => refusal.server_time,
+            _ => None,
+        }
+    }
+
+    /// Was the request held back at the last look, or given up before it left?
+    pub fn was_withheld(&self) -> bool {
+        matches!(self, Error::Exchange(http::Error::Withheld(_)))
+    }
+
     /// Is this Dataverse saying that there is no such row (or none that the caller may see)?
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404)
@@ -168,6 +185,8 @@ impl Refusal {
             message: shortened(body.error.message.trim(), LONGEST_MESSAGE),
             request_id,
             retry_after: retry_after(answer),
+            server_time: server_time(&answer.headers),
+            answer: answer.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod gate;
 mod odata;
 mod organization;
+pub mod search;
 pub mod sessions;
 pub mod status;
 pub mod workflows;
@@ -28,7 +29,7 @@ pub use status::{End, Status};
 
 use crate::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use crate::http::token::{Fetched, TokenRequest, Tokens};
-use crate::http::{self, Answer, Client, Fingerprint, Method, Request};
+use crate::http::{self, Answer, Client, Fingerprint, LastLook, Method, Request};
 use gate::{Gate, Heard};
 
 /// How Dataverse is told who calls.
@@ -94,6 +95,7 @@ struct Exchange {
     body: Option<Vec<u8>>,
     timeout: Duration,
     max_answer_bytes: usize,
+    last_look: Option<LastLook>,
 }
 
 impl Exchange {
@@ -105,6 +107,7 @@ impl Exchange {
             body: None,
             timeout,
             max_answer_bytes,
+            last_look: None,
         }
     }
 
@@ -116,6 +119,7 @@ impl Exchange {
             body: Some(body),
             timeout,
             max_answer_bytes: SMALL_ANSWER,
+            last_look: None,
         }
     }
 
@@ -243,6 +247,7 @@ impl Dataverse {
         request.total_timeout = Some(exchange.timeout);
         request.max_answer_bytes = exchange.max_answer_bytes;
         request.body.clone_from(&exchange.body);
+        request.last_look.clone_from(&exchange.last_look);
         let headers = &mut request.headers;
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

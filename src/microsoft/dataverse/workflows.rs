@@ -1,12 +1,17 @@
 //! Desktop flows: the rows of table `workflow` with category 6, their schema, and the action that starts a run.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::error::server_time;
 use super::odata::{Query, quoted};
 use super::{Dataverse, Error, Exchange, Guid, read_json};
 use crate::http::header::HeaderValue;
+use crate::http::{Answer, LastLook};
 
 /// `category` of a desktop flow.
 const DESKTOP_FLOWS: &str = "category eq 6";
@@ -75,15 +80,31 @@ pub struct RunRequest {
     /// Where Dataverse tells the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// Parameters that are not known here.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
+}
+
+/// How a start is sent.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// Bound on the whole exchange.
+    pub within: Duration,
+    /// Asked when the request is about to be written.
+    pub last_look: Option<LastLook>,
 }
 
 /// Dataverse accepted a start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Started {
     /// Id of the run.
     pub id: Guid,
     /// What the licence check said, if it said anything. A bad code does not stop the run, but predicts trouble.
     pub license_check: Option<LicenseCheck>,
+    /// Dataverse's clock.
+    pub server_time: Option<Timestamp>,
+    /// The answer itself.
+    pub answer: Answer,
 }
 
 /// The licence check of a start.
@@ -198,17 +219,23 @@ impl Dataverse {
     ///
     /// # Errors
     /// [`Error`]; [`Error::sent`] tells whether a run may have been started nevertheless.
-    pub async fn run_desktop_flow(&self, workflow: &Guid, run: &RunRequest) -> Result<Started, Error> {
+    pub async fn start_run(&self, workflow: &Guid, run: &RunRequest, sending: &Sending) -> Result<Started, Error> {
         let path = format!("workflows({workflow})/Microsoft.Dynamics.CRM.RunDesktopFlow");
         let url = self.resource(&path, &Query::default());
         let body = serde_json::to_vec(run).map_err(|error| {
             Error::Exchange(crate::http::Error::Invalid(format!("The request is not JSON: {error}")))
         })?;
-        let answer = self
-            .exchange(Exchange::post(url, body, self.inner.timeouts.start))
-            .await?;
-        let answer: Map<String, Value> = read_json(&answer, "what the start of the run gave")?;
-        started(&answer)
+        let mut exchange = Exchange::post(url, body, sending.within);
+        exchange.last_look.clone_from(&sending.last_look);
+        let answer = self.exchange(exchange).await?;
+        let said: Map<String, Value> = read_json(&answer, "what the start of the run gave")?;
+        let (id, license_check) = started(&said)?;
+        Ok(Started {
+            id,
+            license_check,
+            server_time: server_time(&answer.headers),
+            answer,
+        })
     }
 
     pub(super) fn next_page(&self, link: &str) -> Result<Url, Error> {
@@ -232,7 +259,7 @@ impl Dataverse {
 }
 
 /// The name of the id differs in case between here and the rest of the API, so its case is not believed.
-fn started(answer: &Map<String, Value>) -> Result<Started, Error> {
+fn started(answer: &Map<String, Value>) -> Result<(Guid, Option<LicenseCheck>), Error> {
     let id = answer
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("flowsessionid"))
@@ -242,7 +269,7 @@ fn started(answer: &Map<String, Value>) -> Result<Started, Error> {
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("licensecheck"))
         .and_then(|(_, check)| LicenseCheck::deserialize(check).ok());
-    Ok(Started { id, license_check })
+    Ok((id, license_check))
 }
 
 #[cfg(test)]
@@ -260,6 +287,7 @@ mod tests {
             timeout: None,
             inputs: None,
             callback_url: None,
+            others: Map::new(),
         };
         assert_eq!(
             serde_json::to_string(&run).unwrap(),
@@ -272,9 +300,9 @@ mod tests {
         for name in ["flowsessionId", "flowsessionid", "flowSessionId"] {
             let answer = json!({name: "D9687093-D0C0-EC11-983E-0022480B428A",
                 "licenseCheck": {"code": "ValidLicenseCoverage", "message": "Valid"}});
-            let started = started(answer.as_object().unwrap()).unwrap();
-            assert_eq!(started.id.to_string(), "d9687093-d0c0-ec11-983e-0022480b428a");
-            assert_eq!(started.license_check.unwrap().code, "ValidLicenseCoverage");
+            let (id, license_check) = started(answer.as_object().unwrap()).unwrap();
+            assert_eq!(id.to_string(), "d9687093-d0c0-ec11-983e-0022480b428a");
+            assert_eq!(license_check.unwrap().code, "ValidLicenseCoverage");
         }
     }
 

@@ -16,11 +16,12 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// Reads the decision; one that names another element instance does not count.
+    /// Reads the decision, and whether it names this element instance; one that names another does not count. One that
+    /// names none may stand in a parent's scope and be meant for another task.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(variables: &Map<String, Value>, element_instance: i64) -> Result<Option<Self>, String> {
+    pub fn read(variables: &Map<String, Value>, element_instance: i64) -> Result<Option<(Self, bool)>, String> {
         let decision = match variables.get(DECISION) {
             None | Some(Value::Null) => return Ok(None),
             // Some user interfaces keep what was typed as a text.
@@ -31,17 +32,17 @@ impl Decision {
             Some(Value::Object(decision)) => decision.clone(),
             Some(_) => return Err("is no object".into()),
         };
-        if let Some(named) = decision.get("elementInstance")
-            && integer(Some(named)) != Some(element_instance)
-        {
+        let named = decision.get("elementInstance");
+        if named.is_some() && integer(named) != Some(element_instance) {
             return Ok(None);
         }
+        let named = named.is_some();
         match (decision.get("adopt"), decision.get("startAgain")) {
             (Some(id), None) => match id.as_str().and_then(Guid::parse) {
-                Some(id) => Ok(Some(Decision::Adopt(id))),
+                Some(id) => Ok(Some((Decision::Adopt(id), named))),
                 None => Err("has an `adopt` that is no id of a run".into()),
             },
-            (None, Some(Value::Bool(true))) => Ok(Some(Decision::StartAgain)),
+            (None, Some(Value::Bool(true))) => Ok(Some((Decision::StartAgain, named))),
             (None, Some(_)) => Err("has a `startAgain` that is not true".into()),
             (Some(_), Some(_)) => Err("has both `adopt` and `startAgain`".into()),
             (None, None) => Err("has neither `adopt` nor `startAgain`".into()),

@@ -29,6 +29,8 @@ pub struct Intent {
     pub since: Timestamp,
     /// The total timeout of the POST: later, its sender has given it up.
     pub may_take: Duration,
+    /// A person was asked what became of it: the incident of this start was raised.
+    pub asked: bool,
 }
 
 /// What carries the token of a start.
@@ -61,6 +63,9 @@ impl Intent {
         if let Some(inputs) = &self.inputs {
             intent["inputs"] = inputs.as_str().into();
         }
+        if self.asked {
+            intent["asked"] = true.into();
+        }
         Map::from_iter([(INTENT.to_owned(), intent)])
     }
 
@@ -86,6 +91,7 @@ impl Intent {
             inputs: optional_text(intent, "inputs")?,
             since: text("since").and_then(|text| text.parse().ok()).ok_or("since")?,
             may_take: Duration::from_millis(milliseconds.ok_or("mayTakeMilliseconds")?),
+            asked: intent.get("asked") == Some(&Value::Bool(true)),
         })
     }
 }

@@ -33,6 +33,7 @@ fn intent(attempt: u32, carrier: Option<Carrier>) -> Intent {
         inputs: None,
         since: "2026-11-21T08:00:00Z".parse().unwrap(),
         may_take: Duration::from_millis(125_000),
+        asked: false,
     }
 }
 
@@ -49,7 +50,10 @@ fn what_was_written_is_read_again() {
         assert_eq!(read(&entry.variables(), INSTANCE), Found::Run(entry));
     }
     for carrier in [None, Some(Carrier::CallbackUrl), Some(Carrier::Input("Token".into()))] {
-        let intent = intent(2, carrier);
+        let intent = Intent {
+            asked: carrier.is_none(),
+            ..intent(2, carrier)
+        };
         assert_eq!(read(&intent.variables(), INSTANCE), Found::Intent(intent));
     }
 }
@@ -174,11 +178,15 @@ fn a_decision_is_what_the_incident_shows_and_counts_for_its_own_task() {
     };
     let pasted = |text: &str| serde_json::from_str(text).unwrap();
     let adopt = Decision::Adopt(Guid::parse(ID).unwrap());
-    assert_eq!(decided(pasted(&Decision::adopt_text(INSTANCE, ID))), Ok(Some(adopt)));
+    assert_eq!(
+        decided(pasted(&Decision::adopt_text(INSTANCE, ID))),
+        Ok(Some((adopt, true)))
+    );
     let again = Decision::start_again_text(INSTANCE);
-    assert_eq!(decided(pasted(&again)), Ok(Some(Decision::StartAgain)));
-    assert_eq!(decided(json!(again)), Ok(Some(Decision::StartAgain)), "typed as a text");
-    assert_eq!(decided(json!({"adopt": ID})), Ok(Some(adopt)));
+    let start_again = Ok(Some((Decision::StartAgain, true)));
+    assert_eq!(decided(pasted(&again)), start_again);
+    assert_eq!(decided(json!(again)), start_again, "typed as a text");
+    assert_eq!(decided(json!({"adopt": ID})), Ok(Some((adopt, false))));
     assert_eq!(decided(pasted(&Decision::start_again_text(INSTANCE + 1))), Ok(None));
     assert_eq!(decided(Value::Null), Ok(None));
     for wrong in [
