@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_util::stream;
 
+/// Of a request that is made anew (after a 401) the last try counts.
 const UNASKED: u8 = 0;
 const ALLOWED: u8 = 1;
 const REFUSED: u8 = 2;
@@ -43,9 +44,9 @@ impl LastLook {
     /// A body that asks first.
     pub(super) fn body(&self, bytes: Vec<u8>) -> reqwest::Body {
         let look = self.clone();
+        look.state.store(UNASKED, Ordering::SeqCst);
         let body = async move {
-            // Once given out it stays given out: another try of the same request changes nothing about that.
-            if look.was_allowed() || (look.may_leave)() {
+            if (look.may_leave)() {
                 look.state.store(ALLOWED, Ordering::SeqCst);
                 Ok(bytes)
             } else {

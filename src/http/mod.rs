@@ -196,6 +196,5 @@ impl Client {
             let error = Error::Timeout(format!("The whole exchange took more than {} s.", total.as_secs_f64()));
             Err(judged(error, last_look.as_ref()).into())
         })
-        }
     }
 }

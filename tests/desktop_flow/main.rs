@@ -5,6 +5,7 @@
 
 mod dataverse;
 mod input;
+mod once;
 mod reading;
 mod setting;
 mod starting;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deskhand::connector::desktop_flow::{DesktopFlow, Settings};
-use deskhand::connector::{Anywhere, Call, Connector, Journal};
+use deskhand::connector::desktop_flow::{DesktopFlow, Settings, once};
+use deskhand::connector::{Anywhere, Call, Connector, Journal, Place};
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
 use deskhand::job::Job;
@@ -34,6 +34,7 @@ pub struct Task {
     pub headers: String,
     pub abandoned: CancellationToken,
     pub journal: Arc<Notes>,
+    pub place: Arc<dyn Place>,
 }
 
 /// What became of a job.
@@ -46,13 +47,14 @@ pub struct Done {
 #[derive(Default)]
 pub struct Notes {
     pub written: Mutex<Vec<Map<String, Value>>>,
-    pub refuses: bool,
+    /// Names of variables that the engine does not take.
+    pub refuses: &'static [&'static str],
 }
 
 impl Journal for Notes {
     fn write(&self, variables: Map<String, Value>) -> BoxFuture<'_, Result<(), JobError>> {
         Box::pin(async move {
-            if self.refuses {
+            if self.refuses.iter().any(|name| variables.contains_key(*name)) {
                 return Err(JobError::internal("refused"));
             }
             self.written.lock().unwrap().push(variables);
@@ -99,10 +101,22 @@ pub fn settings() -> Settings {
             longest: Duration::from_millis(40),
             jitter: 0.2,
         },
+        once: once::Settings {
+            settle_time: Some(Duration::from_millis(300)),
+            visibility: Duration::from_millis(200),
+            ..once::Settings::default()
+        },
         missing_grace: Duration::from_secs(5),
         longest_pause: Duration::from_secs(2),
         ..Settings::default()
     }
+}
+
+/// Settings with which every start carries its token.
+pub fn with_token_url() -> Settings {
+    let mut settings = settings();
+    settings.once.token_url = Some("https://tokens.example.com/".into());
+    settings
 }
 
 /// A connector that has sent nothing yet.
@@ -160,6 +174,7 @@ impl Setting {
             headers: String::new(),
             abandoned: CancellationToken::new(),
             journal: Arc::default(),
+            place: Arc::new(Anywhere),
         }
     }
 
@@ -178,9 +193,14 @@ impl Setting {
 
     /// Does a task, within bounds.
     pub async fn call(&self, task: &Task) -> Done {
+        self.call_by(&self.connector, task).await
+    }
+
+    /// The same by another replica.
+    pub async fn call_by(&self, connector: &DesktopFlow, task: &Task) -> Done {
         let job = Job {
             key: 7,
-            job_type: self.connector.job_type().into(),
+            job_type: connector.job_type().into(),
             process_instance_key: 5,
             bpmn_process_id: "invoices".into(),
             process_definition_version: 1,
@@ -196,15 +216,19 @@ impl Setting {
         };
         let steps = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&steps);
-        let progress = Progress::watched_by(move |_, step| seen.lock().unwrap().push(step.clone()));
+        let progress = Progress::watched_by(move |_, step| {
+            if !matches!(step, Step::Start(_)) {
+                seen.lock().unwrap().push(step.clone());
+            }
+        });
         let input = Bound::plain(task.variables.clone());
-        let call = self.connector.call(Call {
+        let call = connector.call(Call {
             job: &job,
             input: &input,
             abandoned: &task.abandoned,
             progress: &progress,
             journal: task.journal.as_ref(),
-            place: &Anywhere,
+            place: task.place.as_ref(),
         });
         let result = tokio::time::timeout(Duration::from_secs(20), call)
             .await

@@ -1,16 +1,17 @@
 //! Starting runs: once, or by a person's decision.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deskhand::connector::desktop_flow::Settings;
 use deskhand::outcome::Remedy;
 use deskhand::progress::Step;
 use deskhand::sandbox::power_automate::{
-    BOOK_INVOICE, CONNECTION, Effect, Fault, ProtectionLimit, RouteName, Seed, Span, Throttle, Workflow,
+    CONNECTION, Effect, Fault, ProtectionLimit, RouteName, Seed, Span, Throttle, Workflow,
 };
 use serde_json::{Value, json};
 
-use crate::setting::{INSTANCE, Notes, Setting, settings, world};
+use crate::setting::{INSTANCE, Notes, Setting, settings, with_token_url, world};
 
 #[tokio::test]
 async fn a_start_gives_the_run_and_the_licence_check() {
@@ -162,19 +163,34 @@ async fn nothing_is_started_over_a_journal_that_cannot_be_understood() {
 }
 
 #[tokio::test]
-async fn a_journal_that_the_engine_refuses_starts_nothing_again() {
+async fn an_intent_that_the_engine_does_not_take_starts_nothing() {
     let setting = Setting::new().await;
     let mut task = setting.start_task("runAndWait", json!({}));
-    task.journal = std::sync::Arc::new(Notes {
-        refuses: true,
+    task.journal = Arc::new(Notes {
+        refuses: &["deskhandIntent"],
         ..Notes::default()
     });
-    let response = setting.call(&task).await.response();
-    assert_eq!(response["status"], "Succeeded");
+    setting.call(&task).await.error();
+    assert!(setting.requests(RouteName::Run).is_empty());
+}
+
+#[tokio::test]
+async fn a_run_that_the_engine_does_not_note_goes_on_and_is_found_by_its_token() {
+    let setting = Setting::of(world(), with_token_url()).await;
+    let mut task = setting.start_task("runAndWait", json!({}));
+    task.journal = Arc::new(Notes {
+        refuses: &["deskhandRun"],
+        ..Notes::default()
+    });
+    assert_eq!(setting.call(&task).await.response()["status"], "Succeeded");
+    // The process died before the job was completed.
+    task.comes_again();
+    assert_eq!(setting.call(&task).await.response()["status"], "Succeeded");
     assert_eq!(setting.simulator.runs_started(), 1);
 }
 
-fn unavailable(status: u16, process: bool) -> Effect {
+/// An answer that does not say whether the request was executed.
+pub fn unavailable(status: u16, process: bool) -> Effect {
     Effect::Status {
         status,
         code: String::new(),
@@ -182,49 +198,6 @@ fn unavailable(status: u16, process: bool) -> Effect {
         retry_after: Some(Span::seconds(1)),
         process,
     }
-}
-
-#[tokio::test]
-async fn a_start_that_may_have_been_executed_is_never_sent_again() {
-    let setting = Setting::new().await;
-    for effect in [
-        Effect::DropBeforeProcess,
-        Effect::ProcessThenDrop,
-        Effect::MalformedJson,
-        Effect::TruncatedBody,
-        unavailable(500, true),
-        unavailable(502, false),
-        unavailable(504, false),
-        // Last: everybody keeps the pause that it asks for.
-        unavailable(503, true),
-    ] {
-        let name = format!("{effect:?}");
-        let before = setting.requests(RouteName::Run).len();
-        setting.goes_wrong(RouteName::Run, effect);
-        let task = setting.start_task("runAndWait", json!({}));
-        let error = setting.call(&task).await.error();
-        assert_eq!(error.code.as_deref(), Some("START_UNCLEAR"), "{name}");
-        assert_eq!(error.remedy, Remedy::Incident, "{name}");
-        assert_eq!(setting.requests(RouteName::Run).len(), before + 1, "{name}");
-        assert!(error.message.contains(&BOOK_INVOICE.to_string()), "{}", error.message);
-    }
-}
-
-#[tokio::test]
-async fn the_incident_of_an_unclear_start_holds_the_variable_that_adopts_the_run() {
-    let setting = Setting::new().await;
-    setting.goes_wrong(RouteName::Run, Effect::ProcessThenDrop);
-    let mut task = setting.start_task("runAndWait", json!({}));
-    let message = setting.call(&task).await.error().message;
-
-    let run = setting.simulator.sessions()[0].id.to_string();
-    let (_, decision) = message.split_once("deskhandRun = ").unwrap();
-    let decision = decision.lines().next().unwrap().replace("<id of that run>", &run);
-    let decision: Value = serde_json::from_str(&decision).unwrap();
-    task.variables.insert("deskhandRun".into(), decision);
-    let response = setting.call(&task).await.response();
-    assert_eq!(response["flowSessionId"], json!(run));
-    assert_eq!(setting.simulator.runs_started(), 1);
 }
 
 #[tokio::test]

@@ -62,7 +62,12 @@ impl Setting {
     /// Starts runs, and tells their ids.
     async fn started(&self, runs: usize) -> Vec<Guid> {
         let dataverse = &self.dataverse;
+        let sending = deskhand::microsoft::dataverse::workflows::Sending {
+            within: Duration::from_secs(10),
+            last_look: None,
+        };
         let request = deskhand::microsoft::dataverse::workflows::RunRequest {
+            others: serde_json::Map::new(),
             run_mode: "unattended".into(),
             run_priority: None,
             connection_name: CONNECTION.into(),
@@ -74,7 +79,7 @@ impl Setting {
         let flow = Guid::parse(&BOOK_INVOICE.to_string()).unwrap();
         let mut ids = Vec::new();
         for _ in 0..runs {
-            ids.push(dataverse.run_desktop_flow(&flow, &request).await.unwrap().id);
+            ids.push(dataverse.start_run(&flow, &request, &sending).await.unwrap().id);
         }
         ids
     }

@@ -20,7 +20,7 @@ use crate::engine::{self, Credentials, Engine};
 use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, StartPoint, Step};
 use crate::sandbox;
 use crate::sandbox::power_automate::{CLIENT_ID, Scenario, Simulator, World};
 use crate::secrets::policy::Rule;
@@ -225,6 +225,10 @@ fn pipeline(simulator: &Simulator, progress: Progress) -> Result<Pipeline, Troub
 
 fn watcher(steps: mpsc::Sender<Seen>) -> Progress {
     Progress::watched_by(move |job, step| {
+        // Of a start's points one is worth telling: the promise that it is not made twice.
+        if matches!(step, Step::Start(point) if *point != StartPoint::IntentWritten) {
+            return;
+        }
         // A terminal that hangs must not hold up the work: what does not fit is not shown.
         let _ = steps.try_send(Seen::new(job, step));
     })

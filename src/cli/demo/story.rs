@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::output::line;
 use crate::job::Job;
-use crate::progress::Step;
+use crate::progress::{StartPoint, Step};
 use crate::sandbox::power_automate::Scenario;
 
 const FAINT: Style = Style::new().dimmed();
@@ -190,6 +190,12 @@ fn sentence(seen: &Seen) -> (Style, String) {
             NOTE,
             format!("Dataverse is busy and asks for a pause of {:.1} s", pause.as_secs_f64()),
         ),
+        Step::Start(StartPoint::IntentWritten) => (FAINT, "the intent to start is noted in the engine".into()),
+        Step::Start(point) => (FAINT, format!("start: {point:?}")),
+        Step::LateStartCancelled { run, kept } => (
+            NOTE,
+            format!("run {run} was started late beside run {kept} and is cancelled"),
+        ),
         Step::RunStarted { run } => (BOLD, format!("desktop flow started, run {run}")),
         Step::RunAdopted { run } => (BOLD, format!("run {run} was started before: waiting for it")),
         Step::RunStatus { status, .. } => (plain, format!("run is {status}")),
@@ -224,6 +230,8 @@ fn fields(seen: &Seen) -> (&'static str, Map<String, Value>) {
         Step::RequestSent { method, host } => ("request-sent", json!({ "method": method, "host": host })),
         Step::AnswerReceived { status } => ("answer-received", json!({ "status": status })),
         Step::Throttled { pause } => ("throttled", json!({ "pauseSeconds": pause.as_secs_f64() })),
+        Step::Start(point) => ("start", json!({ "point": format!("{point:?}") })),
+        Step::LateStartCancelled { run, kept } => ("late-start-cancelled", json!({ "run": run, "kept": kept })),
         Step::RunStarted { run } => ("run-started", json!({ "run": run })),
         Step::RunAdopted { run } => ("run-adopted", json!({ "run": run })),
         Step::RunStatus { run, status } => ("run-status", json!({ "run": run, "status": status })),

@@ -246,13 +246,6 @@ impl Session<'_> {
         self.call.progress.report(self.call.job, step);
     }
 
-    fn still_ours(&self) -> Result<(), JobError> {
-        if self.call.abandoned.is_cancelled() {
-            return Err(abandoned());
-        }
-        Ok(())
-    }
-
     /// Does something that may be dropped at any point: not a start.
     async fn unless_abandoned<T, E: From<JobError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         tokio::select! {

@@ -43,7 +43,7 @@ fn of_http(error: &http::Error) -> JobError {
             "408",
             format!("{error} If the server needs longer, raise `readTimeoutInSeconds`."),
         ),
-        http::Error::Broken(_) => JobError::connector("408", error.to_string()),
+        http::Error::Withheld(_) | http::Error::Broken(_) => JobError::connector("408", error.to_string()),
         http::Error::Tls(_) => JobError::connector("SSL_HANDSHAKE_FAILED", error.to_string()),
         // The request was executed: another try would execute it again, and be as large.
         http::Error::TooLarge { .. } => {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Carrier, Starter, refusals, texts};
 use crate::microsoft::Class;
+use crate::microsoft::dataverse::Error;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::outcome::JobError;
 use crate::runs::journal::Intent;
@@ -107,20 +108,31 @@ impl Starter<'_> {
             let visible = settled + self.once.settings.visibility;
             self.unless_abandoned(async { Ok(sleep_until(visible).await) }).await?;
         }
-        let look_alikes = self.unless_abandoned(async { Ok(self.look_alikes(intent).await) }).await?;
+        let look_alikes = self
+            .unless_abandoned(async { Ok(self.patient_look_alikes(intent).await) })
+            .await?;
         let why = "Nothing that was sent with the start tells its run from others (no callback URL, no `tokenInput`, no \
                    token_url in the settings).";
         Err(texts::unclear(self.call.job, intent, why, look_alikes))
     }
 
-    async fn look_alikes(&self, intent: &Intent) -> Result<Vec<LookAlike>, String> {
+    async fn patient_look_alikes(&self, intent: &Intent) -> Result<Vec<LookAlike>, String> {
+        let began = Instant::now();
+        loop {
+            match self.look_alikes(intent).await {
+                Ok(found) => return Ok(found),
+                Err(error) if error.class() == Class::SomeoneMustFixIt || began.elapsed() > PATIENCE => {
+                    return Err(error.to_string());
+                }
+                Err(error) => sleep(error.retry_after().unwrap_or(FIRST_PAUSE)).await,
+            }
+        }
+    }
+
+    async fn look_alikes(&self, intent: &Intent) -> Result<Vec<LookAlike>, Error> {
         let margin = jiff::SignedDuration::from_mins(2);
         let since = intent.since.saturating_sub(margin).unwrap_or(intent.since);
-        let found = self
-            .dataverse
-            .runs_of_flow(&intent.flow, Some(since))
-            .await
-            .map_err(|error| error.to_string())?;
+        let found = self.dataverse.runs_of_flow(&intent.flow, Some(since)).await?;
         let mut look_alikes = Vec::new();
         for (index, run) in found.runs.into_iter().enumerate() {
             let same_inputs = if index < MOST_READ {

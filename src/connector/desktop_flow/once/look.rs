@@ -47,7 +47,9 @@ impl Search {
     /// # Errors
     /// When the answer is not known: then nothing may be concluded.
     pub(super) async fn look(&self, dataverse: &Dataverse) -> Result<Seen, Error> {
-        let since = self.since.map(|since| since.saturating_sub(CLOCKS_DIFFER).unwrap_or(since));
+        let since = self
+            .since
+            .map(|since| since.saturating_sub(CLOCKS_DIFFER).unwrap_or(since));
         match &self.carrier {
             Carrier::CallbackUrl => {
                 let flow = self.flow.as_ref().filter(|_| self.since.is_none());
@@ -58,7 +60,10 @@ impl Search {
                 Ok(ordered(runs, found.server_time))
             }
             Carrier::Input(_) => {
-                let flow = self.flow.as_ref().ok_or_else(|| Error::Answer("it is not known of which flow".into()))?;
+                let flow = self
+                    .flow
+                    .as_ref()
+                    .ok_or_else(|| Error::Answer("it is not known of which flow".into()))?;
                 let found = dataverse.runs_of_flow(flow, since).await?;
                 if !found.complete {
                     return Err(Error::Answer(format!(

@@ -47,7 +47,7 @@ use crate::microsoft::dataverse::search::Candidate;
 use crate::microsoft::dataverse::sessions::{Columns, FlowSession};
 use crate::microsoft::dataverse::workflows::{LicenseCheck, RunRequest};
 use crate::microsoft::dataverse::{Dataverse, Guid};
-use crate::outcome::{JobError, Remedy};
+use crate::outcome::JobError;
 use crate::progress::{StartPoint, Step};
 use crate::runs::journal::{self, Carrier, Decision, Entry, Fate, Found, Intent};
 use crate::runs::token::{Stable, Subject, Token};
@@ -338,7 +338,8 @@ impl Starter<'_> {
             return Ok(Seen::default());
         }
         let seen = search.look(self.dataverse).await?;
-        self.once.saw_clock(self.dataverse.organization().as_str(), seen.server_time);
+        self.once
+            .saw_clock(self.dataverse.organization().as_str(), seen.server_time);
         self.report(Step::Start(StartPoint::Looked));
         Ok(seen)
     }

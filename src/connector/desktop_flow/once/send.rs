@@ -87,6 +87,7 @@ impl Starter<'_> {
                 let error = refusals::job_error("Starting the desktop flow (it was surely not executed)", &error);
                 let error = match error.remedy {
                     Remedy::Retry if outage => error.with_remedy(Remedy::Postpone(refusals::random_pause())),
+                    Remedy::RetryAfter(pause) if outage => error.with_remedy(Remedy::Postpone(pause)),
                     _ => error,
                 };
                 return Err(error.with_note(Self::nothing_open()));
@@ -100,12 +101,8 @@ impl Starter<'_> {
             .tokens
             .fresh(self.subject(attempt))
             .map_err(|error| JobError::internal(format!("Nothing was started: {error}.")))?;
-        let (request, carrier) = carrier::dressed(
-            wanted.request.clone(),
-            wanted.token_input.as_deref(),
-            &token,
-            settings,
-        );
+        let (request, carrier) =
+            carrier::dressed(wanted.request.clone(), wanted.token_input.as_deref(), &token, settings);
         let intent = Intent {
             element_instance: self.call.job.element_instance_key,
             attempt,
