@@ -323,3 +323,45 @@ fn the_readmes_table_is_current() {
         &format!("{before}{BEGIN}{}{END}{after}", reference::table()),
     );
 }
+
+#[test]
+fn every_replica_makes_the_same_tokens_and_another_engine_makes_others() {
+    use deskhand::runs::token::Subject;
+    let subject = Subject {
+        process_instance: 1,
+        element_instance: 2,
+        attempt: 1,
+    };
+    let stable = |variables: &[(&str, &str)]| {
+        let file = nothing("tokens");
+        let config = load(&file.flags(), variables).unwrap();
+        config.connectors.desktop_flow.once.tokens.stable(subject)
+    };
+    let engine = ("ZEEBE_ADDRESS", "http://zeebe:26500");
+    assert_eq!(stable(&[engine]), stable(&[("ZEEBE_ADDRESS", "zeebe:26500")]));
+    assert_ne!(stable(&[engine]), stable(&[("ZEEBE_ADDRESS", "http://other:26500")]));
+    let named = ("DESKHAND_DESKTOP_FLOW_NAMESPACE", "production");
+    assert_eq!(stable(&[engine, named]), stable(&[named]));
+    let key = ("DESKHAND_DESKTOP_FLOW_TOKEN_KEY", "0123456789abcdef");
+    assert_ne!(stable(&[named, key]), stable(&[named]));
+}
+
+#[test]
+fn what_dataverse_would_not_call_and_keys_that_can_be_guessed_are_refused() {
+    let file = nothing("token-faults");
+    for (name, value, told) in [
+        ("DESKHAND_DESKTOP_FLOW_TOKEN_URL", "http://a.example.com", "https://"),
+        ("DESKHAND_DESKTOP_FLOW_TOKEN_URL", "https://127.0.0.1/x", "IP addresses"),
+        (
+            "DESKHAND_DESKTOP_FLOW_TOKEN_URL",
+            "https://u:p@a.example.com",
+            "credentials",
+        ),
+        ("DESKHAND_DESKTOP_FLOW_TOKEN_KEY", "short", "can be guessed"),
+        ("DESKHAND_DESKTOP_FLOW_SETTLE_TIME", "soon", "is not a time"),
+    ] {
+        let faults = format!("{:?}", load(&file.flags(), &[(name, value)]).unwrap_err());
+        assert!(faults.contains(told), "{name}: {faults}");
+        assert!(!faults.contains("short") || name.ends_with("URL"), "{faults}");
+    }
+}

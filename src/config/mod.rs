@@ -8,6 +8,7 @@ mod file;
 pub mod reference;
 pub mod settings;
 mod sources;
+mod starts;
 mod values;
 
 use std::net::SocketAddr;
@@ -105,9 +106,11 @@ impl Config {
     fn from_sources(s: &mut Sources<'_>) -> Self {
         let rules = s.rules();
         let network = s.allowed_network("network.allow");
+        let engine = engine::settings(s);
+        let once = starts::settings(s, &engine);
         Self {
             network,
-            engine: engine::settings(s),
+            engine,
             worker: worker::Settings {
                 max_jobs: s.count("worker.max_jobs", 1..=100_000),
                 own_max_jobs: s.own_max_jobs(1..=100_000),
@@ -155,6 +158,11 @@ impl Config {
                     outputs_max_bytes: s.count("desktop_flow.max_output_bytes", 1_024..=33_554_432),
                     missing_grace: s.duration("desktop_flow.missing_grace"),
                     longest_pause: s.duration("desktop_flow.longest_pause"),
+                    timeouts: crate::microsoft::dataverse::Timeouts {
+                        start: s.duration("desktop_flow.start_timeout"),
+                        ..Default::default()
+                    },
+                    once,
                     plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },

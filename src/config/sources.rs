@@ -205,6 +205,18 @@ impl<'a> Sources<'a> {
         self.parsed(key, "a time like 500ms, 30s, 5m or PT30S", parse, Duration::ZERO)
     }
 
+    /// A time that may be absent; blank is absent.
+    pub(super) fn optional_duration(&mut self, key: &str) -> Option<Duration> {
+        let parse = |text: &str| {
+            if text.trim().is_empty() {
+                Some(None)
+            } else {
+                values::duration(text).filter(|time| !time.is_zero()).map(Some)
+            }
+        };
+        self.parsed(key, "a time like 500ms, 30s, 5m or PT30S", parse, None)
+    }
+
     pub(super) fn switch(&mut self, key: &str) -> bool {
         self.parsed(key, "true or false", values::switch, false)
     }
