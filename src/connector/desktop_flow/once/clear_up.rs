@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use serde_json::Map;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::{Carrier, Starter, refusals, texts};
 use crate::microsoft::Class;
@@ -88,7 +88,7 @@ impl Starter<'_> {
                 Err(error) => {
                     tracing::debug!(job = self.call.job.key, %error, "cannot look for the run at the moment");
                     let asked = error.retry_after().unwrap_or(FIRST_PAUSE);
-                    self.unless_abandoned(async { Ok(sleep(asked).await) }).await?;
+                    self.pause(Instant::now() + asked).await?;
                     continue;
                 }
             }
@@ -98,7 +98,7 @@ impl Starter<'_> {
                 settled.min(Instant::now() + pause)
             };
             pause = (pause * 2).min(LONGEST_PAUSE);
-            self.unless_abandoned(async { Ok(sleep_until(next).await) }).await?;
+            self.pause(next).await?;
         }
     }
 
@@ -106,7 +106,7 @@ impl Starter<'_> {
     async fn ask(&self, intent: &Intent, settled: Instant) -> Result<std::convert::Infallible, JobError> {
         if !intent.asked {
             let visible = settled + self.once.settings.visibility;
-            self.unless_abandoned(async { Ok(sleep_until(visible).await) }).await?;
+            self.pause(visible).await?;
         }
         let look_alikes = self
             .unless_abandoned(async { Ok(self.patient_look_alikes(intent).await) })

@@ -404,6 +404,15 @@ impl Starter<'_> {
         Ok(())
     }
 
+    /// Waits, unless the job is lost meanwhile.
+    async fn pause(&self, until: Instant) -> Result<(), JobError> {
+        tokio::select! {
+            biased;
+            () = self.call.abandoned.cancelled() => Err(super::abandoned()),
+            () = tokio::time::sleep_until(until) => Ok(()),
+        }
+    }
+
     /// Does something that may be dropped at any point: not a start.
     async fn unless_abandoned<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
         tokio::select! {

@@ -212,7 +212,7 @@ impl Starter<'_> {
                 }
             }
             self.report(Step::Throttled { pause });
-            self.unless_abandoned(async { Ok(sleep(pause).await) }).await?;
+            self.pause(Instant::now() + pause).await?;
         }
     }
 
