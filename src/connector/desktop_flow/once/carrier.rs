@@ -104,16 +104,16 @@ mod tests {
     fn the_tasks_own_url_gets_a_parameter_and_keeps_everything_else() {
         let token = token();
         for (own, with) in [
-            ("https://h/p", "https://h/p?deskhandToken=T"),
-            ("https://h/p?", "https://h/p?deskhandToken=T"),
+            ("https://h/p", "https://h/p?deskhandToken=@"),
+            ("https://h/p?", "https://h/p?deskhandToken=@"),
             (
                 "https://h/p?sig=a%2Fb'c&sp=%zz",
-                "https://h/p?sig=a%2Fb'c&sp=%zz&deskhandToken=T",
+                "https://h/p?sig=a%2Fb'c&sp=%zz&deskhandToken=@",
             ),
-            ("https://h/p?a=1&#top", "https://h/p?a=1&deskhandToken=T#top"),
+            ("https://h/p?a=1&#top", "https://h/p?a=1&deskhandToken=@#top"),
         ] {
             let (dressed, carrier) = dressed(request(Some(own)), None, &token, &Settings::default());
-            assert_eq!(dressed.callback_url, Some(with.replace('T', &token.to_string())));
+            assert_eq!(dressed.callback_url, Some(with.replace('@', &token.to_string())));
             assert_eq!(carrier, Some(Carrier::CallbackUrl));
         }
     }
