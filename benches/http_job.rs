@@ -186,10 +186,8 @@ fn connect(address: &str) -> Result<Engine, Box<dyn std::error::Error>> {
     let settings = engine::Settings {
         address: format!("http://{address}"),
         credentials: Credentials::None,
-        ca_certificate: None,
-        override_authority: None,
-        tenant_ids: Vec::new(),
         worker_name: "bench".into(),
+        ..engine::Settings::default()
     };
     Ok(Engine::new(settings, Authority::none())?)
 }

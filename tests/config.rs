@@ -365,3 +365,44 @@ fn what_dataverse_would_not_call_and_keys_that_can_be_guessed_are_refused() {
         assert!(!faults.contains("short") || name.ends_with("URL"), "{faults}");
     }
 }
+
+#[test]
+fn a_client_certificate_needs_its_key_and_both_must_be_pem() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("client.pem");
+    std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let path = certificate.to_str().unwrap();
+    let empty = nothing("client-certificate");
+    let alone = faults(&empty.flags(), &[("CAMUNDA_MTLS_CERT_PATH", path)]);
+    assert!(
+        alone.iter().any(|fault| fault.contains("engine.client_key")),
+        "{alone:?}"
+    );
+    let wrong = faults(
+        &empty.flags(),
+        &[("CAMUNDA_MTLS_CERT_PATH", path), ("CAMUNDA_MTLS_KEY_PATH", path)],
+    );
+    assert!(
+        wrong
+            .iter()
+            .any(|fault| fault.starts_with("CAMUNDA_MTLS_KEY_PATH") && fault.contains("no private key")),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn tenants_are_listed_or_assigned_and_never_both() {
+    let empty = nothing("tenants");
+    let assigned = load(&empty.flags(), &[("DESKHAND_ENGINE_TENANT_FILTER", "assigned")]).unwrap();
+    assert!(assigned.engine.assigned_tenants);
+    let both = faults(
+        &empty.flags(),
+        &[
+            ("DESKHAND_ENGINE_TENANT_FILTER", "assigned"),
+            ("CAMUNDA_TENANT_ID", "red"),
+        ],
+    );
+    assert!(both[0].starts_with("CAMUNDA_TENANT_ID"), "{both:?}");
+    let wrong = faults(&empty.flags(), &[("CAMUNDA_TENANT_ID", "no such id")]);
+    assert!(wrong[0].contains("1 to 31 letters"), "{wrong:?}");
+}

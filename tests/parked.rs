@@ -137,10 +137,8 @@ fn work(gateway: &FakeGateway, settings: worker::Settings) -> (CancellationToken
         engine::Settings {
             address: gateway.url(),
             credentials: Credentials::None,
-            ca_certificate: None,
-            override_authority: None,
-            tenant_ids: vec![],
             worker_name: "test".into(),
+            ..engine::Settings::default()
         },
         engine::credentials::Authority::none(),
     )

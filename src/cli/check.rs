@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::output::{complain, line};
@@ -11,7 +13,7 @@ use super::settings::Settings;
 use super::{UNAVAILABLE, USAGE};
 use crate::config::Config;
 use crate::engine::credentials::Authority;
-use crate::engine::{Credentials, Engine};
+use crate::engine::{Credentials, Engine, Reason};
 use crate::http;
 use crate::http::token::Tokens;
 
@@ -19,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Check the configuration and whether the engine answers, without taking a job.
 ///
-/// Prints every setting that is not left at its default and where it came from, then each step. Exit code 0 when all is
-/// well, 64 when the configuration cannot work, 69 when the engine cannot be reached or refuses us.
+/// Prints every setting that is not left at its default and where it came from, then each step: address, TLS, credentials,
+/// topology, tenants, a job stream that is open for a second. A step that hangs on one that failed is left out. Exit code 0
+/// when all is well, 64 when the configuration cannot work, 69 when the engine cannot be reached or refuses us.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -59,23 +62,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let steps = [
-        Step {
-            name: "configuration",
-            result: Ok(format!(
-                "settings that are not left at their default: {}",
-                config.used.len()
-            )),
-        },
-        Step {
-            name: "credentials",
-            result: credentials(&config.engine.credentials, &engine).await,
-        },
-        Step {
-            name: "engine",
-            result: topology(&engine).await,
-        },
-    ];
+    let steps = steps(&config, &engine).await;
     let well = steps.iter().all(|step| step.result.is_ok());
     if args.json {
         print_json(&config, &steps, well);
@@ -86,6 +73,55 @@ pub(super) async fn run(args: Args) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(UNAVAILABLE)
+    }
+}
+
+/// Each step in turn, up to the first that fails.
+async fn steps(config: &Config, engine: &Engine) -> Vec<Step> {
+    let used = config.used.len();
+    let mut steps = vec![Step {
+        name: "configuration",
+        result: Ok(format!("settings that are not left at their default: {used}")),
+    }];
+    let ways: [(&'static str, BoxFuture<'_, Result<String, String>>); 6] = [
+        ("address", address(config, engine).boxed()),
+        ("tls", tls(engine).boxed()),
+        ("credentials", credentials(&config.engine.credentials, engine).boxed()),
+        ("topology", topology(engine).boxed()),
+        ("tenants", tenants(config, engine).boxed()),
+        ("job stream", job_stream(engine).boxed()),
+    ];
+    for (name, trying) in ways {
+        let result = trying.await;
+        let failed = result.is_err();
+        steps.push(Step { name, result });
+        if failed {
+            break;
+        }
+    }
+    steps
+}
+
+async fn address(config: &Config, engine: &Engine) -> Result<String, String> {
+    let address = &engine.settings().address;
+    let source = config.used.iter().find(|used| used.key == "engine.address");
+    let source = source.map_or("the default".to_owned(), |used| used.source.to_string());
+    match engine.reach().await {
+        Ok(peer) => Ok(format!("{address} (from {source}): connected to {peer}")),
+        Err(error) => Err(format!(
+            "{address} (from {source}) cannot be reached: {error}; is the engine running there?"
+        )),
+    }
+}
+
+async fn tls(engine: &Engine) -> Result<String, String> {
+    match engine.shake_hands().await {
+        Ok(Some(seen)) => Ok(seen),
+        Ok(None) => Ok("none: the address says plain text".into()),
+        Err(error) => Err(format!(
+            "the TLS handshake failed: {error}; engine.ca_certificate names the authority, engine.override_authority the \
+             name in the certificate, engine.client_certificate what we show; http:// speaks plain text"
+        )),
     }
 }
 
@@ -100,10 +136,12 @@ async fn credentials(credentials: &Credentials, engine: &Engine) -> Result<Strin
     match credentials {
         Credentials::None => Ok("none: calls go without".into()),
         Credentials::Basic { username, .. } => Ok(format!("Basic, as {username}")),
-        Credentials::OAuth { token_url, .. } => engine
+        Credentials::OAuth {
+            token_url, client_id, ..
+        } => engine
             .sign_in()
             .await
-            .map(|()| format!("a token was fetched from {token_url}"))
+            .map(|()| format!("a token for {client_id} was fetched from {token_url}"))
             .map_err(|status| format!("{}; is token_url {token_url} right?", status.message())),
     }
 }
@@ -115,13 +153,40 @@ async fn topology(engine: &Engine) -> Result<String, String> {
             "{address} answers: gateway {}, brokers: {}, partitions: {}",
             seen.gateway_version, seen.brokers, seen.partitions
         )),
-        Ok(Err(status)) => Err(format!(
-            "{address}: {:?}: {}{}",
-            status.code(),
-            status.message(),
-            hint(&status)
-        )),
+        Ok(Err(status)) => Err(format!("{address}: {}{}", Reason(&status), hint(&status))),
         Err(_) => Err(format!("{address} did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn tenants(config: &Config, engine: &Engine) -> Result<String, String> {
+    let settings = &config.engine;
+    let used = match settings.tenant_ids.as_slice() {
+        [] if settings.assigned_tenants => "every tenant that the engine has assigned to us".to_owned(),
+        [] => "none: the engine is used without tenants".to_owned(),
+        ids => ids.join(", "),
+    };
+    match tokio::time::timeout(PATIENCE, engine.try_poll()).await {
+        Ok(Ok(())) => Ok(used),
+        Ok(Err(status)) => Err(format!("{used}: {}{}", Reason(&status), tenant_hint(&status))),
+        Err(_) => Err(format!(
+            "{used}: a poll was not answered within {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}
+
+async fn job_stream(engine: &Engine) -> Result<String, String> {
+    match engine.try_stream().await {
+        Ok(()) => Ok("stayed open for a second".into()),
+        Err(status) => Err(format!("{}{}", Reason(&status), tenant_hint(&status))),
+    }
+}
+
+fn tenant_hint(status: &tonic::Status) -> &'static str {
+    match status.code() {
+        tonic::Code::InvalidArgument => "; are engine.tenant_ids right, and does this engine use tenants at all?",
+        tonic::Code::PermissionDenied => "; we are not assigned to these tenants, or may not work on their jobs",
+        _ => hint(status),
     }
 }
 

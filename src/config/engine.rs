@@ -17,15 +17,39 @@ fn has_credentials(url: &url::Url) -> bool {
 
 pub(super) fn settings(s: &mut Sources<'_>) -> Settings {
     let credentials = credentials(s);
+    let tenant_ids = s.list("engine.tenant_ids");
+    let assigned_tenants = s.choice("engine.tenant_filter") == "assigned";
+    if assigned_tenants && !tenant_ids.is_empty() {
+        let place = s.place("engine.tenant_ids");
+        s.fault(
+            place,
+            "with engine.tenant_filter = \"assigned\" the engine chooses the tenants: leave the list out",
+        );
+    }
+    for wrong in tenant_ids.iter().filter(|id| !is_tenant_id(id)) {
+        let place = s.place("engine.tenant_ids");
+        s.fault(
+            place,
+            format!("`{wrong}` is no tenant id: 1 to 31 letters, digits, `_`, `-` or `.`, or <default>"),
+        );
+    }
     let with_tokens = matches!(credentials, Credentials::OAuth { .. });
     Settings {
         address: address(s, with_tokens),
         credentials,
-        ca_certificate: ca_certificate(s),
+        ca_certificate: pem_file(s, "engine.ca_certificate", "CERTIFICATE-----"),
+        identity: identity(s),
         override_authority: s.optional("engine.override_authority"),
-        tenant_ids: s.list("engine.tenant_ids"),
+        tenant_ids,
+        assigned_tenants,
         worker_name: s.text("engine.worker_name"),
     }
+}
+
+/// As the engine checks it.
+fn is_tenant_id(id: &str) -> bool {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    id == "<default>" || (id.len() <= 31 && id.chars().all(named))
 }
 
 fn address(s: &mut Sources<'_>, with_tokens: bool) -> String {
@@ -160,15 +184,41 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
     }
 }
 
-fn ca_certificate(s: &mut Sources<'_>) -> Option<PathBuf> {
-    let path = PathBuf::from(s.optional("engine.ca_certificate")?);
+/// Our own certificate and key for mutual TLS.
+fn identity(s: &mut Sources<'_>) -> Option<(PathBuf, PathBuf)> {
+    let certificate = pem_file(s, "engine.client_certificate", "CERTIFICATE-----");
+    let key = pem_file(s, "engine.client_key", "PRIVATE KEY-----");
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            let place = s.place("engine.client_certificate");
+            s.fault(place, "a client certificate needs its key: set engine.client_key");
+            None
+        }
+        (None, Some(_)) => {
+            let place = s.place("engine.client_key");
+            s.fault(
+                place,
+                "a client key needs its certificate: set engine.client_certificate",
+            );
+            None
+        }
+    }
+}
+
+fn pem_file(s: &mut Sources<'_>, key: &str, kind: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(s.optional(key)?);
     let fault = match std::fs::read_to_string(&path) {
-        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => None,
-        Ok(_) => Some("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned()),
+        Ok(pem) if pem.contains(kind) => None,
+        Ok(_) if kind.starts_with("CERT") => {
+            Some("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned())
+        }
+        Ok(_) => Some("holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)".to_owned()),
         Err(error) => Some(format!("cannot be read: {error}")),
     };
     if let Some(fault) = fault {
-        let place = s.place("engine.ca_certificate");
+        let place = s.place(key);
         s.fault(place, format!("{} {fault}", path.display()));
     }
     Some(path)

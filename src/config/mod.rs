@@ -120,6 +120,11 @@ impl Config {
                 poll_interval: s.duration("worker.poll_interval"),
                 stream_enabled: s.switch("worker.stream_enabled"),
                 drain_grace: s.duration("worker.drain_grace"),
+                leases: match s.choice("worker.leases") {
+                    "preferred" => worker::Leases::Preferred,
+                    "required" => worker::Leases::Required,
+                    _ => worker::Leases::Off,
+                },
                 clock: worker::Clock::system(),
             },
             secrets: secrets::Settings {

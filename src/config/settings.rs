@@ -62,9 +62,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.insecure", Kind::Switch, "", "For an address without a scheme: plain text (true) or TLS (false). Default: TLS on port 443 or with credentials of an identity provider, else plain text.")
         .or(&["CAMUNDA_INSECURE_CONNECTION", "ZEEBE_INSECURE_CONNECTION"]),
     setting("engine.ca_certificate", Kind::Text, "", "PEM file of the certificate authority that signed the gateway's certificate. Default: the system's authorities.")
-        .or(&["CAMUNDA_CA_CERTIFICATE_PATH", "CAMUNDA_CLIENT_CACERTIFICATEPATH", "ZEEBE_CA_CERTIFICATE_PATH"])
+        .or(&["CAMUNDA_CA_CERTIFICATE_PATH", "CAMUNDA_CLIENT_CACERTIFICATEPATH", "ZEEBE_CA_CERTIFICATE_PATH", "CAMUNDA_MTLS_CA_PATH", "CAMUNDA_CUSTOM_ROOT_CERT_PATH"])
         .flag("ca-certificate"),
-    setting("engine.override_authority", Kind::Text, "", "Name that the gateway's certificate is checked against, where it is not the address's.")
+    setting("engine.client_certificate", Kind::Text, "", "PEM file of our own certificate (chain), where the gateway or a proxy before it asks for one (mutual TLS). Read again for each new connection.")
+        .or(&["CAMUNDA_MTLS_CERT_PATH", "CAMUNDA_CUSTOM_CERT_CHAIN_PATH"]),
+    setting("engine.client_key", Kind::Text, "", "PEM file of that certificate's key.")
+        .or(&["CAMUNDA_MTLS_KEY_PATH", "CAMUNDA_CUSTOM_PRIVATE_KEY_PATH"]),
+    setting("engine.override_authority", Kind::Text, "", "Name that requests carry and the gateway's certificate is checked against, where it is not the address's.")
         .or(&["CAMUNDA_OVERRIDE_AUTHORITY", "CAMUNDA_CLIENT_OVERRIDEAUTHORITY", "ZEEBE_OVERRIDE_AUTHORITY"]),
     setting("engine.cluster_id", Kind::Text, "", "Camunda SaaS: the cluster's id; with the region it makes the address.")
         .or(&["CAMUNDA_CLIENT_CLOUD_CLUSTERID", "CAMUNDA_CLUSTER_ID"]),
@@ -87,6 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("engine.tenant_ids", Kind::List, "", "Tenants whose jobs are taken. Empty: the engine is used without tenants.")
         .or(&["CAMUNDA_DEFAULT_JOB_WORKER_TENANT_IDS", "ZEEBE_DEFAULT_JOB_WORKER_TENANT_IDS", "CAMUNDA_CLIENT_WORKER_DEFAULTS_TENANTIDS", "CAMUNDA_TENANT_ID", "CAMUNDA_DEFAULT_TENANT_ID", "ZEEBE_DEFAULT_TENANT_ID"])
         .flag("tenant"),
+    setting("engine.tenant_filter", Kind::Choice(&["provided", "assigned"]), "provided", "Whose jobs are taken: those of engine.tenant_ids (provided), or of every tenant that the engine has assigned to us (assigned, 8.9 and later)."),
     setting("engine.worker_name", Kind::Text, "deskhand", "Name shown at jobs. One per deployment, not per replica: replicas with one name share their streams best.")
         .or(&["CAMUNDA_WORKER_NAME"])
         .flag("worker-name"),
@@ -101,6 +106,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("worker.poll_interval", Kind::Duration, "2500ms", "How often the backlog is asked for while nothing is found there."),
     setting("worker.stream_enabled", Kind::Switch, "true", "Take pushed jobs. Without it all jobs come by polls.")
         .or(&["CAMUNDA_CLIENT_WORKER_STREAM_ENABLED", "ZEEBE_CLIENT_WORKER_STREAM_ENABLED"]),
+    setting("worker.leases", Kind::Choice(&["off", "preferred", "required"]), "off", "Take jobs with a lease token (engines of 8.10 and later), so that the engine refuses commands of a worker that lost its job. A leased job is invisible to workers that do not lease: switch all workers of a job type together, after the engine's upgrade."),
     setting("worker.drain_grace", Kind::Duration, "30s", "How long running jobs may go on after SIGTERM.")
         .flag("drain-grace"),
     setting("worker.job_types", Kind::List, "", "Job types that are worked on. Empty: all that deskhand knows.")

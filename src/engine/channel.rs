@@ -1,11 +1,11 @@
 //! Two channels to the gateway: job streams have one of their own with a small HTTP/2 window, so that the gateway sees
 //! at once when a worker is full; commands and polls share the other.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
+use super::connect::{Connector, TlsFault, TlsFiles};
 use super::credentials::Authority;
 use super::gateway::TopologyRequest;
 use super::gateway::gateway_client::GatewayClient;
@@ -15,7 +15,6 @@ use super::{Commands, Settings};
 /// The gateway refuses pings that come more often than each 30 s; 45 s is what its other clients use.
 const KEEP_ALIVE: Duration = Duration::from_secs(45);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of activated jobs that may lie unseen in a stream's buffer (measured: 233 jobs at 16 KiB, 23,212 at the default).
 const STREAM_WINDOW: u32 = 16 * 1024;
 /// A job may be as large as the broker's message limit of 4 MiB, and grows when it becomes JSON.
@@ -28,24 +27,16 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 #[non_exhaustive]
 pub enum SetUpError {
     /// The address is not one.
-    #[error("The engine's address `{address}` is not a URL like http://localhost:26500 ({source})")]
+    #[error("The engine's address `{address}` is not a URL like http://localhost:26500 ({reason})")]
     Address {
         /// What was configured.
         address: String,
-        /// What the parser says.
-        source: tonic::transport::Error,
-    },
-    /// The certificate authority cannot be read.
-    #[error("The certificate authority file {} cannot be read ({source})", path.display())]
-    Certificate {
-        /// What was configured.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
+        /// What is wrong with it.
+        reason: String,
     },
     /// TLS cannot be set up.
-    #[error("TLS to the engine cannot be set up ({0})")]
-    Tls(tonic::transport::Error),
+    #[error("TLS to the engine cannot be set up: {0}")]
+    Tls(#[from] TlsFault),
 }
 
 /// The way to one process engine. Connects when first used, and again whenever it must. Cheap to clone.
@@ -55,6 +46,7 @@ pub struct Engine {
     pub(super) streams: GatewayClient<Channel>,
     pub(super) authority: Authority,
     pub(super) pace: Pace,
+    pub(super) connector: Connector,
     settings: std::sync::Arc<Settings>,
 }
 
@@ -75,14 +67,16 @@ impl Engine {
     /// # Errors
     /// When the settings cannot work whatever the engine does.
     pub fn new(settings: Settings, authority: Authority) -> Result<Self, SetUpError> {
-        let endpoint = endpoint(&settings)?;
-        let unary = client(endpoint.connect_lazy());
-        let streams = client(endpoint.initial_stream_window_size(STREAM_WINDOW).connect_lazy());
+        let (endpoint, connector) = endpoint(&settings)?;
+        let unary = client(endpoint.connect_with_connector_lazy(connector.clone()));
+        let streams = endpoint.initial_stream_window_size(STREAM_WINDOW);
+        let streams = client(streams.connect_with_connector_lazy(connector.clone()));
         Ok(Self {
             unary,
             streams,
             authority,
             pace: Pace::default(),
+            connector,
             settings: std::sync::Arc::new(settings),
         })
     }
@@ -133,37 +127,45 @@ fn client(channel: Channel) -> GatewayClient<Channel> {
         .max_encoding_message_size(LARGEST_MESSAGE)
 }
 
-fn endpoint(settings: &Settings) -> Result<Endpoint, SetUpError> {
-    let address_fault = |source| SetUpError::Address {
+/// The two parts of a channel: how it speaks, and how it connects.
+fn endpoint(settings: &Settings) -> Result<(Endpoint, Connector), SetUpError> {
+    let fault = |reason: String| SetUpError::Address {
         address: settings.address.clone(),
-        source,
+        reason,
     };
-    let mut endpoint = Endpoint::from_shared(settings.address.clone())
-        .map_err(address_fault)?
+    let uri: Uri = settings.address.parse().map_err(|error| fault(format!("{error}")))?;
+    let host = uri.host().ok_or_else(|| fault("it names no host".into()))?;
+    let encrypted = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 26500 });
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let named = settings.override_authority.as_deref();
+    let files = encrypted.then(|| TlsFiles {
+        authority: settings.ca_certificate.clone(),
+        identity: settings.identity.clone(),
+        server_name: named.map_or_else(|| bare.clone(), |name| without_port(name).to_owned()),
+    });
+    let connector = Connector::new(bare, port, files)?;
+    // The connector encrypts, so tonic is told of a plain connection, and what the requests say is set apart.
+    let origin = match named {
+        Some(name) => format!("{}://{name}", if encrypted { "https" } else { "http" }),
+        None => settings.address.clone(),
+    };
+    let origin: Uri = origin.parse().map_err(|error| fault(format!("{error}")))?;
+    let endpoint = Endpoint::from_shared(format!("http://{host}:{port}"))
+        .map_err(|error| fault(error.to_string()))?
+        .origin(origin)
         .user_agent(concat!("deskhand/", env!("CARGO_PKG_VERSION")))
-        .map_err(address_fault)?
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
+        .map_err(|error| fault(error.to_string()))?
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    if settings.address.starts_with("https://") {
-        let mut tls = ClientTlsConfig::new();
-        tls = match &settings.ca_certificate {
-            Some(path) => {
-                let pem = std::fs::read(path).map_err(|source| SetUpError::Certificate {
-                    path: path.clone(),
-                    source,
-                })?;
-                tls.ca_certificate(Certificate::from_pem(pem))
-            }
-            None => tls.with_native_roots(),
-        };
-        if let Some(name) = &settings.override_authority {
-            tls = tls.domain_name(name.clone());
-        }
-        endpoint = endpoint.tls_config(tls).map_err(SetUpError::Tls)?;
+    Ok((endpoint, connector))
+}
+
+fn without_port(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => name,
     }
-    Ok(endpoint)
 }
 
 impl std::fmt::Debug for Engine {

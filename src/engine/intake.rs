@@ -14,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::Engine;
 use super::channel::CALL_TIMEOUT;
-use super::gateway::{ActivateJobsRequest, ActivatedJob, StreamActivatedJobsRequest};
+use super::gateway::{ActivateJobsRequest, ActivatedJob, StreamActivatedJobsRequest, TenantFilter};
 use crate::job::Job;
 
 /// A stream that lived this long counts as healthy: the next failure starts with the shortest pause again.
@@ -32,6 +32,8 @@ pub struct Subscription {
     pub lease: Duration,
     /// The variables to send; empty = all.
     pub fetch_variables: Vec<String>,
+    /// Ask for a token with each job that every command about it must show (8.10 and later; ignored before).
+    pub with_lease: bool,
 }
 
 /// The pushed jobs of one type, as a stream that never ends: it is opened again after an error and after a clean end.
@@ -41,9 +43,10 @@ pub struct Push {
     state: State,
     pause: Duration,
     opened: Instant,
+    heard: Instant,
 }
 
-type Opening = BoxFuture<'static, Result<Streaming<ActivatedJob>, Status>>;
+pub(super) type Opening = BoxFuture<'static, Result<Streaming<ActivatedJob>, Status>>;
 
 enum State {
     // The gateway sends no response headers before the first job, so a stream may stay in this state for hours.
@@ -55,13 +58,14 @@ enum State {
 impl Push {
     /// A stream for the subscription; opened when first polled.
     pub fn new(engine: Engine, subscription: Subscription) -> Self {
-        let state = State::Opening(open(engine.clone(), subscription.clone()));
+        let state = State::Opening(Push::open(engine.clone(), subscription.clone()));
         Self {
             engine,
             subscription,
             state,
             pause: FIRST_PAUSE,
             opened: Instant::now(),
+            heard: Instant::now(),
         }
     }
 
@@ -75,6 +79,24 @@ impl Push {
         !matches!(self.state, State::Pausing(_))
     }
 
+    /// How long nothing has come, from the opening on.
+    pub fn silent_for(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
+    /// How long the stream has been open.
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Opens a new stream in place of one that may be dead without showing it, or that is old. What has arrived must be
+    /// taken out before.
+    pub fn reopen(&mut self) {
+        self.opened = Instant::now();
+        self.heard = self.opened;
+        self.state = State::Opening(Push::open(self.engine.clone(), self.subscription.clone()));
+    }
+
     fn poll_job(&mut self, cx: &mut Context<'_>) -> Ready<Job> {
         loop {
             match &mut self.state {
@@ -85,7 +107,10 @@ impl Push {
                 },
                 State::Open(stream) => match Pin::new(stream.as_mut()).poll_next(cx) {
                     Ready::Pending => return Ready::Pending,
-                    Ready::Ready(Some(Ok(job))) => return Ready::Ready(job.into()),
+                    Ready::Ready(Some(Ok(job))) => {
+                        self.heard = Instant::now();
+                        return Ready::Ready(job.into());
+                    }
                     Ready::Ready(Some(Err(status))) => self.reopen_later(Some(&status)),
                     Ready::Ready(None) => self.reopen_later(None),
                 },
@@ -94,10 +119,34 @@ impl Push {
                         return Ready::Pending;
                     }
                     self.opened = Instant::now();
-                    self.state = State::Opening(open(self.engine.clone(), self.subscription.clone()));
+                    self.heard = self.opened;
+                    self.state = State::Opening(Push::open(self.engine.clone(), self.subscription.clone()));
                 }
             }
         }
+    }
+
+    /// Opens a stream, once.
+    pub(super) fn open(engine: Engine, subscription: Subscription) -> Opening {
+        let message = StreamActivatedJobsRequest {
+            r#type: subscription.job_type,
+            worker: engine.settings().worker_name.clone(),
+            timeout: millis(subscription.lease),
+            fetch_variable: subscription.fetch_variables,
+            tenant_ids: engine.settings().tenant_ids.clone(),
+            tenant_filter: tenant_filter(&engine),
+            with_lease: subscription.with_lease,
+        };
+        async move {
+            let request = engine.authority.authorize(message).await?;
+            Ok(engine
+                .streams
+                .clone()
+                .stream_activated_jobs(request)
+                .await?
+                .into_inner())
+        }
+        .boxed()
     }
 
     fn reopen_later(&mut self, status: Option<&Status>) {
@@ -123,25 +172,11 @@ impl Push {
     }
 }
 
-fn open(engine: Engine, subscription: Subscription) -> Opening {
-    let message = StreamActivatedJobsRequest {
-        r#type: subscription.job_type,
-        worker: engine.settings().worker_name.clone(),
-        timeout: millis(subscription.lease),
-        fetch_variable: subscription.fetch_variables,
-        tenant_ids: engine.settings().tenant_ids.clone(),
-        ..StreamActivatedJobsRequest::default()
-    };
-    async move {
-        let request = engine.authority.authorize(message).await?;
-        Ok(engine
-            .streams
-            .clone()
-            .stream_activated_jobs(request)
-            .await?
-            .into_inner())
+fn tenant_filter(engine: &Engine) -> i32 {
+    match engine.settings().assigned_tenants {
+        true => TenantFilter::Assigned.into(),
+        false => TenantFilter::Provided.into(),
     }
-    .boxed()
 }
 
 /// One poll of the backlog: at most `max_jobs`, handed out batch by batch as the partitions answer.
@@ -165,7 +200,8 @@ impl Poll {
             fetch_variable: subscription.fetch_variables.clone(),
             request_timeout: -1,
             tenant_ids: engine.settings().tenant_ids.clone(),
-            ..ActivateJobsRequest::default()
+            tenant_filter: tenant_filter(engine),
+            with_lease: subscription.with_lease,
         };
         let mut client = engine.unary.clone();
         let call = async {
@@ -227,11 +263,20 @@ pub(crate) fn refuses_for_good(status: &Status) -> bool {
     )
 }
 
-/// A status for a log line: its code and message, without the wrapping of the transport.
-pub(super) struct Reason<'a>(pub(super) &'a Status);
+/// A status for a log line: its code and message, and the cause where the transport failed.
+pub(crate) struct Reason<'a>(pub(crate) &'a Status);
 
 impl std::fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}: {}", self.0.code(), self.0.message())
+        write!(f, "{:?}: {}", self.0.code(), self.0.message())?;
+        // The transport's own text says only that it failed; the cause says why.
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(next) = cause.and_then(std::error::Error::source) {
+            cause = Some(next);
+        }
+        match cause.map(ToString::to_string) {
+            Some(cause) if !self.0.message().contains(&cause) => write!(f, " ({cause})"),
+            _ => Ok(()),
+        }
     }
 }

@@ -5,22 +5,25 @@
 
 pub mod channel;
 pub mod commands;
+mod connect;
 pub mod credentials;
 pub mod gateway;
 pub mod intake;
+mod probe;
 pub mod processes;
 mod upkeep;
 
 use std::path::PathBuf;
 
-pub use channel::Engine;
+pub use channel::{Engine, SetUpError};
 pub use commands::{Commands, Held, Told};
+pub use connect::TlsFault;
 pub use credentials::Credentials;
-pub(crate) use intake::refuses_for_good;
 pub use intake::{Poll, Push, Subscription};
+pub(crate) use intake::{Reason, refuses_for_good};
 
 /// Where the engine is and who we are to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `http://host:port` or `https://host:port`.
     pub address: String,
@@ -28,10 +31,14 @@ pub struct Settings {
     pub credentials: Credentials,
     /// A certificate authority of the engine's own, PEM file; `None`: the system's.
     pub ca_certificate: Option<PathBuf>,
-    /// The name that the engine's certificate is checked against, where it is not the address's.
+    /// Our certificate and its key, PEM files, where the engine asks for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that requests carry and the engine's certificate is checked against, where it is not the address's.
     pub override_authority: Option<String>,
     /// Tenants whose jobs are taken; empty: the engine is used without tenants.
     pub tenant_ids: Vec<String>,
+    /// Take the jobs of every tenant that the engine has assigned to us, whichever those are.
+    pub assigned_tenants: bool,
     /// One name per deployment, not per replica: replicas with one name share their streams' load best.
     pub worker_name: String,
 }

@@ -63,7 +63,9 @@ impl Commands {
             }
             self.engine.unary.clone().update_job_timeout(request).await.map(drop)
         };
-        self.patiently(call, held, Duration::MAX).await
+        // However short the lease, there is time for many tries in it.
+        self.patiently(call, held, Duration::MAX, LONGEST_PAUSE.min(lease / 20))
+            .await
     }
 
     /// Sets variables in the task's own scope: they come back with the job's next activation and go no further. Writing
@@ -92,16 +94,22 @@ impl Commands {
             }
             self.engine.unary.clone().set_variables(request).await.map(drop)
         };
-        self.patiently(call, held, NOTE_PATIENCE).await
+        self.patiently(call, held, NOTE_PATIENCE, LONGEST_PAUSE).await
     }
 
     /// Tries a call that may be repeated, with growing pauses.
-    async fn patiently<F>(&self, call: impl Fn() -> F, held: &dyn Held, patience: Duration) -> Result<(), Status>
+    async fn patiently<F>(
+        &self,
+        call: impl Fn() -> F,
+        held: &dyn Held,
+        patience: Duration,
+        longest_pause: Duration,
+    ) -> Result<(), Status>
     where
         F: Future<Output = Result<(), Status>>,
     {
         let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_PAUSE.min(longest_pause);
         loop {
             let answer = tokio::time::timeout(CALL_TIMEOUT, call())
                 .await
@@ -116,7 +124,7 @@ impl Commands {
                 return Err(status);
             }
             tokio::time::sleep(jittered).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(longest_pause);
         }
     }
 }

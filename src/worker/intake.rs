@@ -29,6 +29,29 @@ const HAND_BACK_AT_ONCE: usize = 16;
 /// Pushed jobs that still lie in our buffers when we stop; a stream window holds a few hundred.
 const MOST_UNREAD: usize = 1_000;
 
+/// So many polls that found jobs while the stream was silent make it look dead.
+const DOUBTFUL_HITS: usize = 2;
+/// A stream is opened anew after this time, when it is quiet: gateways behind a load balancer come and go.
+const OLD: Duration = Duration::from_secs(3600);
+const QUIET: Duration = Duration::from_secs(2);
+
+/// When a stream that is open, but on which nothing comes, is believed to be dead. The gateway may think that it is
+/// registered at all brokers while it is not; nothing on the connection shows that.
+struct Doubt {
+    from_hits: usize,
+    after: Duration,
+}
+
+impl Doubt {
+    /// None yet, after so many polls that found jobs.
+    fn from(hits: usize, poll_interval: Duration) -> Self {
+        Self {
+            from_hits: hits + DOUBTFUL_HITS,
+            after: 4 * poll_interval,
+        }
+    }
+}
+
 pub(super) struct Intake {
     engine: Engine,
     subscription: Subscription,
@@ -67,6 +90,7 @@ impl Intake {
         // Replicas that start together must not ask together for ever.
         let mut backlog = Backlog::due_in(self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64()));
         let mut ages = Ages::new();
+        let mut doubt = Doubt::from(0, self.poll_interval);
         loop {
             let permit = tokio::select! {
                 () = stop.cancelled() => break,
@@ -75,14 +99,45 @@ impl Intake {
             let idle = self.idle_pause(push.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
-                job = pushed(&mut push) => self.begin_pushed(job, permit, &mut ages),
+                job = pushed(&mut push) => {
+                    doubt = Doubt::from(backlog.hits, self.poll_interval);
+                    self.begin_pushed(job, permit, &mut ages);
+                }
                 () = self.others_want_the_ticket() => drop(permit),
-                () = backlog.due(idle) => backlog.ask(self.poll_with(permit)),
+                () = backlog.due(idle) => match self.renew(push.as_mut(), &mut doubt, backlog.hits) {
+                    Some(job) => self.begin_pushed(job, permit, &mut ages),
+                    None => backlog.ask(self.poll_with(permit)),
+                },
             }
         }
         if let Some(push) = push {
             self.hand_back_unread(push, ages).await;
         }
+    }
+
+    /// Opens the stream again when it may be dead without showing it, or is old; what has arrived on it is given first.
+    fn renew(&self, push: Option<&mut Push>, doubt: &mut Doubt, hits: usize) -> Option<Job> {
+        let push = push.filter(|push| push.is_up())?;
+        let silent = push.silent_for();
+        let dead = hits >= doubt.from_hits && silent > doubt.after;
+        let old = push.age() > OLD && silent > QUIET;
+        if !dead && !old {
+            return None;
+        }
+        if let Some(job) = push.next().now_or_never() {
+            return Some(job);
+        }
+        if dead {
+            tracing::warn!(
+                job_type = self.job_type(),
+                ?silent,
+                "jobs wait in the backlog, but none is pushed; opening the job stream again"
+            );
+            doubt.from_hits = hits + DOUBTFUL_HITS;
+            doubt.after = (doubt.after * 2).min(OLD);
+        }
+        push.reopen();
+        None
     }
 
     /// We sit idle on a permit that another job type waits for; a parked job that comes back need not wait at all.
@@ -105,10 +160,11 @@ impl Intake {
         }
     }
 
-    /// A poll with this permit and half of those that are free: the stream keeps the rest.
+    /// A poll with this permit and half of those that are free: the stream keeps the rest, if there is one.
     fn poll_with(&self, permit: Permit) -> JoinHandle<Found> {
         let mut permits = vec![permit];
-        let more = (self.pool.free() / 2).min(LARGEST_BATCH - 1);
+        let free = self.pool.free();
+        let more = if self.stream_enabled { free / 2 } else { free }.min(LARGEST_BATCH - 1);
         while permits.len() <= more {
             match self.pool.try_acquire() {
                 Some(permit) => permits.push(permit),
@@ -212,10 +268,17 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
 }
 
 /// When the backlog is asked next: one poll at a time.
+///
+/// Polls are not parked at the gateway, since a parked one was seen starving on a real broker. A gateway whose three last
+/// attempts found nothing answers from memory until a broker tells it of jobs, or until it probes after 10 s; so when such
+/// a word is lost, a job waits in the backlog for at most those 10 s, our pause and one job timeout more if an activation's
+/// answer was lost too.
 struct Backlog {
     asking: Option<JoinHandle<Found>>,
     at: Instant,
     pause: Duration,
+    /// Polls that found jobs.
+    hits: usize,
 }
 
 impl Backlog {
@@ -224,6 +287,7 @@ impl Backlog {
             asking: None,
             at: Instant::now() + pause,
             pause: FIRST_PAUSE,
+            hits: 0,
         }
     }
 
@@ -232,6 +296,11 @@ impl Backlog {
         if let Some(asking) = &mut self.asking {
             let found = asking.await.unwrap_or(Found::Nothing);
             self.asking = None;
+            match found {
+                Found::Full => self.hits += 1,
+                Found::Some(jobs) if jobs > 0 => self.hits += 1,
+                _ => {}
+            }
             let pause = self.pause_after(&found, idle);
             self.at = Instant::now() + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
         }

@@ -15,10 +15,11 @@ mod parked;
 pub mod permits;
 pub mod pipeline;
 mod running;
+mod unleased;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub stream_enabled: bool,
     /// How long running jobs may go on after the signal to stop.
     pub drain_grace: Duration,
+    /// Does the engine fence our jobs with tokens?
+    pub leases: Leases,
     /// What tells how long leases last.
     pub clock: Clock,
 }
@@ -72,9 +75,23 @@ impl Default for Settings {
             poll_interval: Duration::from_millis(2500),
             stream_enabled: true,
             drain_grace: Duration::from_secs(30),
+            leases: Leases::Off,
             clock: Clock::system(),
         }
     }
+}
+
+/// Whether jobs are taken with a lease token (8.10 and later): the engine then refuses every command of a worker that
+/// lost its job. A leased job is invisible to workers that do not lease, so all workers of a job type switch together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leases {
+    /// No tokens.
+    #[default]
+    Off,
+    /// Tokens where the engine gives them.
+    Preferred,
+    /// No job is begun without a token.
+    Required,
 }
 
 /// How a worker ended.
@@ -113,6 +130,8 @@ pub async fn run(
         parked: CarPark::new(engine.commands(), settings.heartbeats_per_second),
         left: AtomicUsize::new(0),
         clock: settings.clock.clone(),
+        leases: settings.leases,
+        said_unleased: AtomicBool::new(false),
         jumps: Notify::new(),
     });
     let watch = tokio::spawn(watch_clock(running.clone()));
@@ -133,6 +152,7 @@ pub async fn run(
             job_type: connector.job_type().to_owned(),
             lease: settings.job_timeout,
             fetch_variables: connector.fetch_variables().iter().map(ToString::to_string).collect(),
+            with_lease: settings.leases != Leases::Off,
         };
         tracing::info!(job_type = subscription.job_type, "taking jobs");
         let pool = permits.pool(&subscription.job_type).clone();

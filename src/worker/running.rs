@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,7 +19,7 @@ use super::held::{Activation, HeldJobs, Taken};
 use super::hold::{EngineHold, Lost};
 use super::lease::{Grip, Lease};
 use super::permits::Permit;
-use super::{Pipeline, named, pipeline};
+use super::{Leases, Pipeline, named, pipeline};
 use crate::connector::News;
 use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
@@ -51,6 +51,8 @@ pub(super) struct Running {
     /// Jobs that ended without an outcome although they were ours.
     pub(super) left: AtomicUsize,
     pub(super) clock: Clock,
+    pub(super) leases: Leases,
+    pub(super) said_unleased: AtomicBool,
     /// Fires when the clocks ran away from the timers.
     pub(super) jumps: Notify,
 }
@@ -84,6 +86,9 @@ impl Running {
         if self.stop.is_cancelled() {
             let running = self.clone();
             self.tasks.spawn(async move { running.hand_back(&job, lease).await });
+            return;
+        }
+        if job.lease_token.is_none() && self.leases != Leases::Off && !self.goes_on_without_token(&job, lease) {
             return;
         }
         let key = job.key;
@@ -133,6 +138,11 @@ impl Running {
     /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once the lease is
     /// over nothing is said: the job may be somebody else's.
     pub(super) async fn hand_back(&self, job: &Job, lease: Lease) {
+        self.give_back(job, lease, None, "Handed back: this worker cannot take it now.")
+            .await;
+    }
+
+    pub(super) async fn give_back(&self, job: &Job, lease: Lease, backoff: Option<Duration>, why: &str) {
         let grip = Grip::new(self.clock.clone(), lease, job.lease_token.clone());
         if !grip.holds() {
             return;
@@ -140,8 +150,8 @@ impl Running {
         let until = grip.lapses().min(Instant::now() + HAND_BACK);
         let outcome = Outcome::Fail {
             retries: job.retries.max(1),
-            backoff: None,
-            message: "Handed back: this worker cannot take it now.".into(),
+            backoff,
+            message: why.into(),
             variables: Map::new(),
         };
         let told = self.commands.tell(job, &outcome, &grip, until).await;
@@ -268,6 +278,10 @@ impl Running {
                 );
                 let outcome = said.label();
                 self.progress.report(job, Step::Answered { outcome, message });
+            }
+            // A lease that was lost is no error: somebody else has the job.
+            Told::Gone(reason) if grip.token().is_some() => {
+                tracing::debug!(job = job.key, reason, "the lease is lost; the outcome was dropped")
             }
             Told::Gone(reason) => tracing::info!(job = job.key, reason, "the job is gone; its outcome was dropped"),
             Told::Lapsed => tracing::warn!(

@@ -103,10 +103,8 @@ async fn a_worker_that_leaks() {
     let settings = engine::Settings {
         address: std::env::var("DESKHAND_TEST_GATEWAY").unwrap(),
         credentials: Credentials::None,
-        ca_certificate: None,
-        override_authority: None,
-        tenant_ids: vec![],
         worker_name: "leaks".into(),
+        ..engine::Settings::default()
     };
     let connector = Arc::new(Leaking {
         way,

@@ -98,10 +98,8 @@ pub fn connect(url: &str, credentials: Credentials) -> Engine {
     let settings = engine::Settings {
         address: url.to_owned(),
         credentials,
-        ca_certificate: None,
-        override_authority: None,
-        tenant_ids: vec![],
         worker_name: "deskhand-test".into(),
+        ..engine::Settings::default()
     };
     Engine::new(settings, authority).unwrap()
 }

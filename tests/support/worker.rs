@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deskhand::connector::{Call, Connector, Response};
+use deskhand::engine::credentials::Authority;
 use deskhand::engine::gateway::ActivatedJob;
-use deskhand::engine::{self, Credentials, Engine};
+use deskhand::engine::{self, Engine};
+use deskhand::http::Client;
+use deskhand::http::token::Tokens;
 use deskhand::mapping::Mapper;
 use deskhand::outcome::{JobError, Remedy};
 use deskhand::progress::Progress;
@@ -24,17 +27,31 @@ use super::gateway::{Command, PATIENCE};
 pub const JOB_TYPE: &str = "test:task:1";
 
 /// A connector that does what the job's variable `do` says.
-#[derive(Default)]
 pub struct Obedient {
+    pub job_type: &'static str,
+    pub begun: AtomicUsize,
     pub running: AtomicUsize,
     pub most_at_once: AtomicUsize,
     pub parked: AtomicUsize,
     pub go_on: Notify,
 }
 
+impl Default for Obedient {
+    fn default() -> Self {
+        Self {
+            job_type: JOB_TYPE,
+            begun: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
+            go_on: Notify::new(),
+        }
+    }
+}
+
 impl Connector for Obedient {
     fn job_type(&self) -> &'static str {
-        JOB_TYPE
+        self.job_type
     }
 
     fn fetch_variables(&self) -> &'static [&'static str] {
@@ -43,6 +60,7 @@ impl Connector for Obedient {
 
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
         async move {
+            self.begun.fetch_add(1, Ordering::SeqCst);
             let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_at_once.fetch_max(now, Ordering::SeqCst);
             let result = self.obey(&call).await;
@@ -76,7 +94,12 @@ impl Obedient {
                 self.go_on.notified().await;
                 call.journal.write(Map::from_iter([("note".into(), 1.into())])).await?;
             }
-            Some("sleep") => tokio::time::sleep(Duration::from_millis(30)).await,
+            Some("sleep") => {
+                tokio::time::sleep(Duration::from_millis(
+                    call.input.variables.get("ms").and_then(Value::as_u64).unwrap_or(30),
+                ))
+                .await
+            }
             _ => {}
         }
         Ok(json!({ "answer": 42 }).into())
@@ -100,21 +123,30 @@ pub fn settings() -> worker::Settings {
 }
 
 pub fn start(url: String, settings: worker::Settings) -> Worker {
-    let engine = Engine::new(
-        engine::Settings {
-            address: url,
-            credentials: Credentials::None,
-            ca_certificate: None,
-            override_authority: None,
-            tenant_ids: vec![],
-            worker_name: "test".into(),
-        },
-        engine::credentials::Authority::none(),
-    )
-    .unwrap();
-    let connector = Arc::new(Obedient::default());
+    let engine = engine::Settings {
+        address: url,
+        ..engine::Settings::default()
+    };
+    start_on(engine, &[JOB_TYPE], settings)
+}
+
+/// A worker with these settings of the engine, for these job types; the first one's connector can be looked at.
+pub fn start_on(engine: engine::Settings, job_types: &[&'static str], settings: worker::Settings) -> Worker {
+    let tokens = Arc::new(Tokens::new(Client::new().unwrap()));
+    let authority = Authority::new(&engine.credentials, tokens).unwrap();
+    let engine = Engine::new(engine, authority).unwrap();
+    let connectors: Vec<Arc<Obedient>> = job_types
+        .iter()
+        .map(|job_type| {
+            Arc::new(Obedient {
+                job_type,
+                ..Obedient::default()
+            })
+        })
+        .collect();
+    let connector = connectors[0].clone();
     let pipeline = Pipeline::new(
-        vec![connector.clone()],
+        connectors.into_iter().map(|one| one as Arc<dyn Connector>).collect(),
         Secrets::none(),
         Mapper::default(),
         Progress::none(),

@@ -194,10 +194,8 @@ fn connect(address: String) -> Result<Engine, Trouble> {
     let settings = engine::Settings {
         address,
         credentials: Credentials::None,
-        ca_certificate: None,
-        override_authority: None,
-        tenant_ids: Vec::new(),
         worker_name: "deskhand-demo".into(),
+        ..engine::Settings::default()
     };
     Ok(Engine::new(settings, Authority::none())?)
 }
