@@ -2,6 +2,7 @@
 //! compiled [`Pattern`]s: linear ones wherever possible, ones with a limit on going back where look-around,
 //! back-references or possessive quantifiers need it.
 
+mod blocks;
 mod class;
 mod replacement;
 mod translate;

@@ -4,7 +4,7 @@ use super::list::only_list;
 use super::{BuiltIn, Run, illegal, takes_any};
 use crate::feel::error::Stop;
 use crate::feel::interpreter::{Interpreter, Outcome, arithmetic, describe};
-use crate::feel::number::Number;
+use crate::feel::number::{ArithmeticError, Number};
 use crate::feel::value::{List, Val, order};
 use std::cmp::Ordering;
 
@@ -35,11 +35,7 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
         example: ("product([2, 3, 4])", "24"),
         overloads: &[takes_any(&["list"], |interpreter, arguments| {
             fold(interpreter, arguments, |interpreter, numbers| {
-                let product = numbers.iter().try_fold(Number::Int(1), |product, number| {
-                    interpreter.meter.tick()?;
-                    arithmetic(product.multiply(number))
-                });
-                product.map(Val::Number)
+                reduce(interpreter, numbers, Number::multiply).map(Val::Number)
             })
         })],
     },
@@ -134,11 +130,21 @@ fn fold<'a>(
     make(interpreter, &numbers)
 }
 
-fn total(interpreter: &Interpreter<'_>, numbers: &[Number]) -> Result<Number, Stop> {
-    numbers.iter().try_fold(Number::ZERO, |sum, number| {
+/// Puts numbers together from the left; the first one says how many digits are kept.
+fn reduce(
+    interpreter: &Interpreter<'_>,
+    numbers: &[Number],
+    operation: fn(&Number, &Number) -> Result<Number, ArithmeticError>,
+) -> Result<Number, Stop> {
+    let (first, rest) = numbers.split_first().unwrap_or((&Number::ZERO, &[]));
+    rest.iter().try_fold(first.clone(), |result, number| {
         interpreter.meter.tick()?;
-        arithmetic(sum.add(number))
+        arithmetic(operation(&result, number))
     })
+}
+
+fn total(interpreter: &Interpreter<'_>, numbers: &[Number]) -> Result<Number, Stop> {
+    reduce(interpreter, numbers, Number::add)
 }
 
 fn sum<'a>(interpreter: &Interpreter<'a>, numbers: &[Number]) -> Outcome<'a> {
@@ -173,11 +179,12 @@ fn median<'a>(_: &Interpreter<'a>, numbers: &[Number]) -> Outcome<'a> {
 
 fn deviation<'a>(interpreter: &Interpreter<'a>, numbers: &[Number]) -> Outcome<'a> {
     let mean = mean(interpreter, numbers)?;
-    let squares = numbers.iter().try_fold(Number::ZERO, |sum, number| {
-        interpreter.meter.tick()?;
+    let square = |number: &Number| {
         let difference = arithmetic(number.subtract(&mean))?;
-        arithmetic(difference.power(&Number::Int(2)).and_then(|square| sum.add(&square)))
-    })?;
+        arithmetic(difference.power(&Number::Int(2)))
+    };
+    let squares = numbers.iter().map(square).collect::<Result<Vec<_>, _>>()?;
+    let squares = total(interpreter, &squares)?;
     let variance = arithmetic(squares.divide(&Number::Int(numbers.len() as i64 - 1)))?;
     let deviation = Number::from_f64(variance.to_f64().sqrt());
     deviation

@@ -68,18 +68,23 @@ impl<'a> Interpreter<'a> {
     fn call_built_in(&self, call: &'a Call, resolved: &'a Resolved, env: &Env<'_, 'a>) -> Outcome<'a> {
         let arguments = match self.arguments_of_built_in(resolved, &call.arguments, env)? {
             Ok(arguments) => arguments,
-            Err(error) => return Ok(self.failed_call(&call.name, error)),
+            Err(error) => return Ok(self.failed_built_in(call, error)),
         };
         let result = (resolved.overload.run)(self, &arguments)?;
+        Ok(self.failed_built_in(call, result))
+    }
+
+    /// An `assert` that fails, whatever the reason, fails the evaluation in the end.
+    fn failed_built_in(&self, call: &Call, result: Val<'a>) -> Val<'a> {
         if let (Val::Error(message), "assert") = (&result, &*call.name) {
             let mut assertion = self.assertion.borrow_mut();
             assertion.get_or_insert_with(|| message.to_string());
-            return Ok(Val::Null);
+            return Val::Null;
         }
-        Ok(match result {
-            error @ Val::Error(_) => self.failed_call(&call.name, error),
+        match result {
+            error @ (Val::Error(_) | Val::NoInput) => self.failed_call(&call.name, error),
             result => result,
-        })
+        }
     }
 
     /// A call that failed is null; one that lacks an input is nothing yet.

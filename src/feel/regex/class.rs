@@ -41,18 +41,34 @@ impl Translator<'_> {
                 char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
             }
             'x' => self.hexadecimal(2),
-            'u' => self.hexadecimal(4),
+            'u' => self.utf16_unit(),
             other if other.is_ascii_alphanumeric() => None,
             other => Some(other),
         }
     }
 
     fn hexadecimal(&mut self, digits: usize) -> Option<char> {
+        char::from_u32(self.digits(digits)?)
+    }
+
+    fn digits(&mut self, digits: usize) -> Option<u32> {
         let mut value = 0;
         for _ in 0..digits {
             value = value * 16 + self.rest.next()?.to_digit(16)?;
         }
-        char::from_u32(value)
+        Some(value)
+    }
+
+    /// `\uD83D\uDE00` is one character.
+    fn utf16_unit(&mut self) -> Option<char> {
+        let first = self.digits(4)?;
+        if !matches!(first, 0xd800..0xdc00) {
+            return char::from_u32(first);
+        }
+        self.rest.next_if_eq(&'\\')?;
+        self.rest.next_if_eq(&'u')?;
+        let units = [u16::try_from(first).ok()?, u16::try_from(self.digits(4)?).ok()?];
+        char::decode_utf16(units).next()?.ok()
     }
 
     /// `\p{Name}` or `\pL`.
@@ -68,6 +84,19 @@ impl Translator<'_> {
             single => name.push(single),
         }
         let sign = if negated { "^" } else { "" };
+        if self.flags.unicode_classes
+            && let Some(inside) = of_unicode(&name)
+        {
+            return Some(format!("[{sign}{inside}]"));
+        }
+        if let Some(block) = name
+            .strip_prefix("In")
+            .or_else(|| name.strip_prefix("block="))
+            .or_else(|| name.strip_prefix("blk="))
+        {
+            let (first, last) = super::blocks::find(block)?;
+            return Some(format!(r"[{sign}\x{{{first:x}}}-\x{{{last:x}}}]"));
+        }
         let ascii = match name.as_str() {
             "Lower" => "a-z",
             "Upper" => "A-Z",
@@ -84,7 +113,15 @@ impl Translator<'_> {
             "Space" => SPACE,
             "javaLowerCase" => r"\p{Lowercase}",
             "javaUpperCase" => r"\p{Uppercase}",
-            "javaWhitespace" => r"\s",
+            "javaAlphabetic" => r"\p{Alphabetic}",
+            "javaIdeographic" => r"\p{Ideographic}",
+            "javaTitleCase" => r"\p{Lt}",
+            "javaSpaceChar" => r"\p{Z}",
+            "javaWhitespace" => r"\s&&[^\u{85}\u{A0}\u{2007}\u{202F}]\x1C-\x1F",
+            "L1" => r"\x00-\xFF",
+            "LC" => r"\p{Lu}\p{Ll}\p{Lt}",
+            "LD" => r"\p{L}\p{Nd}",
+            "all" => r"\x00-\u{10FFFF}",
             "javaDigit" => r"\p{Nd}",
             "javaLetter" => r"\p{L}",
             "javaLetterOrDigit" => r"\p{L}\p{Nd}",
@@ -93,6 +130,8 @@ impl Translator<'_> {
                 let name = name
                     .strip_prefix("script=")
                     .or_else(|| name.strip_prefix("sc="))
+                    .or_else(|| name.strip_prefix("general_category="))
+                    .or_else(|| name.strip_prefix("gc="))
                     .unwrap_or(name);
                 let valid = !name.is_empty()
                     && name
@@ -120,7 +159,7 @@ impl Translator<'_> {
                 '[' => self.class()?,
                 '\\' => match self.rest.next()? {
                     escape @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V') => {
-                        let class = class_escape(escape)?;
+                        let class = class_escape(escape, self.flags.unicode_classes)?;
                         self.out.push_str(&class);
                     }
                     escape @ ('p' | 'P') => {
@@ -136,9 +175,17 @@ impl Translator<'_> {
                         push_literal(&mut self.out, literal);
                     }
                 },
+                // Not the start of a class by name, which Java does not know.
+                ':' => self.out.push_str(r"\x3A"),
                 '&' if self.rest.peek() == Some(&'&') => {
                     self.rest.next();
-                    self.out.push_str("&&");
+                    match self.rest.peek() {
+                        Some('&') => return None,
+                        // With nothing on one side there is nothing to intersect.
+                        Some(']') => {}
+                        _ if empty => continue,
+                        _ => self.out.push_str("&&"),
+                    }
                 }
                 '-' => {
                     // A range only between two characters; at the edges a dash stands for itself.
@@ -158,9 +205,28 @@ impl Translator<'_> {
     }
 }
 
-/// The classes that a letter stands for; Java's are those of ASCII.
-pub(super) fn class_escape(letter: char) -> Option<String> {
+/// What a class of ASCII holds where `(?U)` makes it one of Unicode.
+fn of_unicode(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Lower" => r"\p{Lowercase}",
+        "Upper" => r"\p{Uppercase}",
+        "Alpha" => r"\p{Alphabetic}",
+        "Digit" => r"\p{Nd}",
+        "Alnum" => r"\p{Alphabetic}\p{Nd}",
+        "Punct" => r"\p{P}",
+        "Space" => r"\s",
+        "Blank" => r"\p{Zs}\t",
+        "Cntrl" => r"\p{Cc}",
+        _ => return None,
+    })
+}
+
+/// The classes that a letter stands for; Java's are those of ASCII unless it was told otherwise.
+pub(super) fn class_escape(letter: char, unicode: bool) -> Option<String> {
     let inside = match letter.to_ascii_lowercase() {
+        'd' if unicode => r"\p{Nd}",
+        'w' if unicode => r"\w",
+        's' if unicode => r"\s",
         'd' => "0-9",
         'w' => WORD,
         's' => SPACE,

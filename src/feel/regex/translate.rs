@@ -10,6 +10,8 @@ pub(super) struct Flags {
     multi_line: bool,
     ignore_case: bool,
     unicode_case: bool,
+    /// `(?U)`: classes are those of Unicode.
+    pub(super) unicode_classes: bool,
     pub(super) comments: bool,
 }
 
@@ -21,6 +23,7 @@ impl Flags {
             multi_line: flags.contains('m'),
             ignore_case: flags.contains('i'),
             unicode_case: false,
+            unicode_classes: false,
             comments: flags.contains('x'),
         }
     }
@@ -46,17 +49,38 @@ pub(super) struct Translator<'p> {
     before_last_break: bool,
     /// Groups that were opened so far and capture.
     groups: usize,
-    /// Flags around the open groups: inline flags end with their group.
-    open: Vec<Flags>,
+    /// The names of those that have one.
+    names: Vec<String>,
+    /// The groups that are open.
+    open: Vec<Open>,
     /// What came last: whether a quantifier may follow, and whether one did.
     quantifiable: Last,
 }
+
+/// A group that is not closed yet.
+struct Open {
+    /// The flags around it: inline flags end with their group.
+    flags: Flags,
+    /// Where a look-ahead or look-behind begins in what was written.
+    assertion: Option<usize>,
+    /// Look-behind: groups in it must have a longest match.
+    behind: bool,
+}
+
+/// What matches nothing, and what matches the empty text: both may be repeated, unlike an assertion or nothing at all.
+const NEVER: &str = "(?:[a&&b])";
+const EMPTY: &str = "a{0}";
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Last {
     Nothing,
     Atom,
+    Group,
+    /// An assertion, and where it begins in what was written.
+    Assertion(usize),
     Quantifier,
+    /// The quantifier of an assertion, which was not written: the other dialect has none.
+    Swallowed,
 }
 
 /// Translates; `None` when Java would refuse the pattern. With `before_last_break`, `$` also matches before a line break
@@ -70,6 +94,7 @@ pub(super) fn translate(pattern: &str, flags: Flags, before_last_break: bool) ->
         has_end_anchor: false,
         before_last_break,
         groups: 0,
+        names: Vec::new(),
         open: Vec::new(),
         quantifiable: Last::Nothing,
     };
@@ -93,6 +118,7 @@ pub(super) fn translate(pattern: &str, flags: Flags, before_last_break: bool) ->
 impl Translator<'_> {
     fn pattern(&mut self) -> Option<()> {
         while let Some(character) = self.rest.next() {
+            let start = self.out.len();
             let mut last = Last::Atom;
             match character {
                 '\\' => last = self.escape()?,
@@ -102,8 +128,13 @@ impl Translator<'_> {
                     last = Last::Nothing;
                 }
                 ')' => {
-                    self.flags = self.open.pop()?;
+                    let open = self.open.pop()?;
+                    self.flags = open.flags;
+                    if self.out.ends_with(['(', ':', '>', '|', '=', '!']) {
+                        self.out.push_str(EMPTY);
+                    }
                     self.out.push(')');
+                    last = open.assertion.map_or(Last::Group, Last::Assertion);
                 }
                 '|' => {
                     self.out.push('|');
@@ -117,8 +148,14 @@ impl Translator<'_> {
                     self.out.push_str(LINE_BREAKS);
                     self.out.push(']');
                 }
-                '^' => self.out.push('^'),
-                '$' => self.end_anchor(),
+                '^' => {
+                    self.out.push('^');
+                    last = Last::Assertion(start);
+                }
+                '$' => {
+                    self.end_anchor();
+                    last = Last::Assertion(start);
+                }
                 '#' if self.flags.comments => {
                     for skipped in self.rest.by_ref() {
                         if skipped == '\n' {
@@ -158,27 +195,43 @@ impl Translator<'_> {
 
     fn quantifier(&mut self, sign: char) -> Option<Last> {
         match (self.quantifiable, sign) {
-            (Last::Nothing, _) | (Last::Quantifier, '*') => None,
-            (Last::Quantifier, '?') => {
-                self.out.push('?');
-                Some(Last::Nothing)
-            }
+            (Last::Nothing, _) | (Last::Quantifier | Last::Swallowed, '*') => None,
+            (Last::Swallowed, _) => Some(Last::Nothing),
             (Last::Quantifier, _) => {
-                self.needs_backtracking = true;
-                self.out.push('+');
+                self.needs_backtracking |= sign == '+';
+                self.out.push(sign);
                 Some(Last::Nothing)
             }
-            (Last::Atom, _) => {
+            (Last::Assertion(start), _) => Some(self.repeated_assertion(start, sign != '+')),
+            (last, _) => {
+                if sign != '?' {
+                    self.may_be_endless(last)?;
+                }
                 self.out.push(sign);
                 Some(Last::Quantifier)
             }
         }
     }
 
-    /// `{n}`, `{n,}` or `{n,m}`: anything else in braces is refused.
+    /// Whether it holds does not depend on how often it is asked, unless it need not be asked at all.
+    fn repeated_assertion(&mut self, start: usize, optional: bool) -> Last {
+        if optional {
+            self.out.insert_str(start, "(?:");
+            self.out.push_str("|a{0})");
+        }
+        Last::Swallowed
+    }
+
+    /// Java refuses groups that have no longest match inside a look-behind.
+    fn may_be_endless(&self, last: Last) -> Option<()> {
+        (last != Last::Group || !self.open.iter().any(|open| open.behind)).then_some(())
+    }
+
+    /// `{n}`, `{n,}` or `{n,m}`: anything else in braces is refused. Where nothing stands before that could be repeated
+    /// (`a{2}{3}`), Java repeats the empty text.
     fn repetition(&mut self) -> Option<Last> {
-        if self.quantifiable != Last::Atom {
-            return None;
+        if matches!(self.quantifiable, Last::Nothing | Last::Quantifier | Last::Swallowed) {
+            self.out.push_str("(?:a{0})");
         }
         let mut inside = String::new();
         loop {
@@ -192,10 +245,13 @@ impl Translator<'_> {
             .split_once(',')
             .map_or((inside.as_str(), None), |(least, most)| (least, Some(most)));
         let least: u32 = least.parse().ok()?;
-        if let Some(most) = most.filter(|most| !most.is_empty())
-            && most.parse::<u32>().ok()? < least
-        {
-            return None;
+        match most {
+            Some("") => self.may_be_endless(self.quantifiable)?,
+            Some(most) if most.parse::<u32>().ok()? < least => return None,
+            _ => {}
+        }
+        if let Last::Assertion(start) = self.quantifiable {
+            return Some(self.repeated_assertion(start, least == 0));
         }
         self.out.push('{');
         self.out.push_str(&inside);
@@ -204,32 +260,42 @@ impl Translator<'_> {
     }
 
     fn group(&mut self) -> Option<()> {
-        self.open.push(self.flags);
-        self.out.push('(');
-        if self.rest.peek() != Some(&'?') {
+        let (mut start, mut assertion, mut behind) = ("(", None, false);
+        let (flags, at) = (self.flags, self.out.len());
+        if self.rest.next_if_eq(&'?').is_none() {
             self.groups += 1;
-            return Some(());
-        }
-        self.rest.next();
-        self.out.push('?');
-        match self.rest.next()? {
-            sign @ (':' | '=' | '!' | '>') => {
-                self.needs_backtracking |= sign != ':';
-                self.out.push(sign);
+        } else {
+            match self.rest.next()? {
+                ':' => start = "(?:",
+                '>' => start = "(?>",
+                '=' => (start, assertion) = ("(?=", Some(at)),
+                '!' => (start, assertion) = ("(?!", Some(at)),
+                '<' => match self.rest.peek().copied()? {
+                    sign @ ('=' | '!') => {
+                        self.rest.next();
+                        (start, assertion, behind) = (if sign == '=' { "(?<=" } else { "(?<!" }, Some(at), true);
+                    }
+                    _ => {
+                        self.groups += 1;
+                        start = "";
+                        self.out.push_str("(?<");
+                        let name = self.group_name('>')?;
+                        if self.names.contains(&name) {
+                            return None;
+                        }
+                        self.names.push(name);
+                    }
+                },
+                first => return self.inline_flags(first),
             }
-            '<' => {
-                self.out.push('<');
-                if let Some(sign @ ('=' | '!')) = self.rest.peek().copied() {
-                    self.rest.next();
-                    self.needs_backtracking = true;
-                    self.out.push(sign);
-                } else {
-                    self.groups += 1;
-                    self.group_name('>')?;
-                }
-            }
-            first => self.inline_flags(first)?,
         }
+        self.needs_backtracking |= assertion.is_some() || start == "(?>";
+        self.out.push_str(start);
+        self.open.push(Open {
+            flags,
+            assertion,
+            behind,
+        });
         Some(())
     }
 
@@ -250,8 +316,9 @@ impl Translator<'_> {
         Some(name)
     }
 
-    /// `(?i)`, `(?i-s:…)`. Java's flags for Unix lines and Unicode change nothing that is translated here.
+    /// `(?i)`, `(?i-s:…)`. Java's flag for Unix lines changes nothing that is translated here.
     fn inline_flags(&mut self, first: char) -> Option<()> {
+        let around = self.flags;
         let mut kept = String::new();
         let mut on = true;
         let mut next = first;
@@ -262,7 +329,8 @@ impl Translator<'_> {
                 'm' => self.flags.multi_line = on,
                 's' => self.flags.dot_all = on,
                 'x' => self.flags.comments = on,
-                'u' | 'U' => self.flags.unicode_case = on,
+                'u' => self.flags.unicode_case = on,
+                'U' => (self.flags.unicode_case, self.flags.unicode_classes) = (on, on),
                 'd' => {}
                 ')' | ':' => break,
                 _ => return None,
@@ -280,24 +348,30 @@ impl Translator<'_> {
             }
         }
         let off: String = "imsx".chars().filter(|flag| !kept.contains(*flag)).collect();
+        self.out.push_str("(?");
         self.out.push_str(&kept);
         if !off.is_empty() {
             self.out.push('-');
             self.out.push_str(&off);
         }
         self.out.push(next);
-        if next == ')' {
-            // The flags hold to the end of the group around this one.
-            self.open.pop();
+        // Without a colon the flags hold to the end of the group around this one.
+        if next == ':' {
+            self.open.push(Open {
+                flags: around,
+                assertion: None,
+                behind: false,
+            });
         }
         Some(())
     }
 
     fn escape(&mut self) -> Option<Last> {
         let character = self.rest.next()?;
+        let start = self.out.len();
         match character {
             'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V' => {
-                let inside = class_escape(character)?;
+                let inside = class_escape(character, self.flags.unicode_classes)?;
                 self.out.push_str(&inside);
             }
             'p' | 'P' => {
@@ -305,6 +379,10 @@ impl Translator<'_> {
                 self.out.push_str(&class);
             }
             'b' => self.out.push_str(r"(?-u:\b)"),
+            'G' => {
+                self.needs_backtracking = true;
+                self.out.push_str(r"\G");
+            }
             'B' => self.out.push_str(r"\B"),
             'A' | 'z' => {
                 self.out.push('\\');
@@ -322,10 +400,7 @@ impl Translator<'_> {
             }
             'Q' => return Some(self.quoted()),
             'E' => return Some(self.quantifiable),
-            '1'..='9' => {
-                self.needs_backtracking = true;
-                self.back_reference(usize::from(character as u8 - b'0'));
-            }
+            '1'..='9' => self.back_reference(usize::from(character as u8 - b'0'))?,
             'k' => {
                 self.needs_backtracking = true;
                 self.rest.next_if_eq(&'<')?;
@@ -337,7 +412,10 @@ impl Translator<'_> {
                 self.character(literal);
             }
         }
-        Some(Last::Atom)
+        Some(match character {
+            'b' | 'B' | 'A' | 'z' | 'Z' | 'G' => Last::Assertion(start),
+            _ => Last::Atom,
+        })
     }
 
     /// A character that means itself. Without the flag for Unicode, Java ignores the case of ASCII letters only: neither
@@ -360,7 +438,10 @@ impl Translator<'_> {
     }
 
     /// More digits belong to the number as long as there is such a group; a group that is not there never matches.
-    fn back_reference(&mut self, first: usize) {
+    fn back_reference(&mut self, first: usize) -> Option<()> {
+        if self.open.iter().any(|open| open.behind) {
+            return None;
+        }
         let mut group = first;
         while let Some(digit) = self.rest.peek().and_then(|digit| digit.to_digit(10)) {
             let longer = group * 10 + digit as usize;
@@ -371,10 +452,12 @@ impl Translator<'_> {
             self.rest.next();
         }
         if group > self.groups {
-            self.out.push_str("(?!)");
+            self.out.push_str(NEVER);
         } else {
+            self.needs_backtracking = true;
             self.out.push_str(&format!(r"(?:\{group})"));
         }
+        Some(())
     }
 
     /// `\Q…\E`.

@@ -158,7 +158,7 @@ impl Parser<'_> {
             let (read, length): (fn(&str) -> Option<_>, _) = if rest.starts_with("duration") {
                 (literal::duration, 8)
             } else if rest.starts_with("date and time") {
-                (literal::date_time, 13)
+                (literal::date_time_of_literal, 13)
             } else if rest.starts_with("date") {
                 (literal::date, 4)
             } else if rest.starts_with("time") {

@@ -32,6 +32,14 @@ pub(crate) fn date_time(text: &str) -> Option<Temporal> {
         .or_else(|| read_local_date_time(text).map(Temporal::LocalDateTime))
 }
 
+/// `date and time("…")` as a literal, where seconds may end with a point.
+pub(crate) fn date_time_of_literal(text: &str) -> Option<Temporal> {
+    date_time(text).or_else(|| {
+        let clock = text.strip_suffix('.').filter(|clock| clock.len() >= 19)?;
+        read_local_date_time(clock).map(Temporal::LocalDateTime)
+    })
+}
+
 /// `duration("…")` as a literal, where days and time are read more leniently than from a value.
 pub(crate) fn duration(text: &str) -> Option<Temporal> {
     if is_months(text) {

@@ -28,6 +28,9 @@ impl PartialEq for Zone {
     }
 }
 
+/// Regions of the database that `java.time` leaves out.
+const UNKNOWN_TO_JAVA: [&str; 5] = ["EST", "HST", "MST", "ROC", "Factory"];
+
 const MAX_OFFSET: i32 = 18 * 3_600;
 
 /// The calendar, and with it the rule of a zone, repeats after 400 years: what the database says of the year 8400 holds
@@ -89,7 +92,7 @@ impl Zone {
     /// A region by its exact name; unlike in the database, letters matter.
     pub(crate) fn region(name: &str) -> Option<Zone> {
         let rules = TimeZone::get(name).ok()?;
-        if rules.iana_name() != Some(name) {
+        if rules.iana_name() != Some(name) || UNKNOWN_TO_JAVA.contains(&name) {
             return None;
         }
         Some(Zone::Region(Arc::new(Region {
