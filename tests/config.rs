@@ -68,6 +68,7 @@ fn without_anything_the_engine_is_on_this_machine() {
     );
     assert!(config.worker.stream_enabled);
     assert_eq!(config.admin, None);
+    assert_eq!(config.feel, deskhand::feel::Limits::default());
     assert_eq!(config.used, []);
 }
 

@@ -42,7 +42,7 @@ fn outcome(headers: Value, result: Result<Value, JobError>) -> Outcome {
         Ok(plan) => plan,
         Err(error) => return deskhand::mapping::failure(&job, &error, None),
     };
-    mapper.outcome(&plan, &job, result.map(Response::from), &Redactor::default())
+    mapper.outcome(&plan, &job, &result.map(Response::from), &Redactor::default())
 }
 
 fn completed(variables: Value) -> Outcome {
@@ -490,7 +490,7 @@ fn a_secret_is_masked_before_a_message_is_cut_and_in_the_code_too() {
     // The cut at 6,000 would go through the middle of the secret.
     let text = format!("{}a-secret-of-some-length", "x".repeat(5_990));
     let response = json!({"code": "E-a-secret-of-some-length", "text": text});
-    match mapper.outcome(&plan, &job, Ok(Response::from(response)), &Redactor::of([&secret])) {
+    match mapper.outcome(&plan, &job, &Ok(Response::from(response)), &Redactor::of([&secret])) {
         Outcome::BpmnError { code, message, .. } => {
             assert_eq!(code, "E-***");
             assert!(message.unwrap().ends_with("x***"));

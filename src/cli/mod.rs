@@ -70,7 +70,12 @@ pub fn main() -> ExitCode {
     if let Err(reason) = harden::keep_memory_private() {
         output::complain(format_args!("{reason}; going on without"));
     }
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Expressions may be nested as deeply as the settings allow.
+        .thread_stack_size(crate::feel::Limits::STACK)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             output::complain(format_args!("the runtime cannot be started: {error}"));

@@ -16,6 +16,7 @@ use crate::admin::{self, Readiness};
 use crate::config::{Config, Log};
 use crate::engine::Engine;
 use crate::engine::credentials::Authority;
+use crate::feel;
 use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
@@ -130,7 +131,11 @@ impl Parts {
         let tokens = Tokens::new(client).remembering(config.known.clone());
         let authority = Authority::new(&config.engine.credentials, Arc::new(tokens)).map_err(|error| usage(&error))?;
         let engine = Engine::new(config.engine.clone(), authority).map_err(|error| usage(&error))?;
-        let pipeline = Pipeline::new(connectors, config.secrets(), Mapper::default(), Progress::none());
+        let mapper = Mapper::new(feel::Settings {
+            limits: config.feel.clone(),
+            ..feel::Settings::default()
+        });
+        let pipeline = Pipeline::new(connectors, config.secrets(), mapper, Progress::none());
         Ok(Self {
             engine,
             pipeline: Arc::new(pipeline),

@@ -19,7 +19,7 @@ use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
 use crate::secrets::redaction::Label;
 use crate::secrets::{self, environment};
-use crate::{connector, engine as engine_room, http, worker};
+use crate::{connector, engine as engine_room, feel, http, worker};
 pub use file::RuleText;
 pub use sources::{Environment, Flags, Process, Source, Sources, Used};
 pub use values::Kind;
@@ -39,6 +39,8 @@ pub struct Config {
     pub network: Vec<http::guard::Allowed>,
     /// The connectors.
     pub connectors: connector::Settings,
+    /// What one evaluation of an expression may cost.
+    pub feel: feel::Limits,
     /// Job types that are worked on; empty: all that deskhand knows.
     pub job_types: Vec<String>,
     /// Logs.
@@ -172,6 +174,7 @@ impl Config {
                     ..connector::desktop_flow::Settings::default()
                 },
             },
+            feel: limits(s),
             job_types: s.job_types("worker.job_types"),
             log: Log {
                 filter: s.text("log.filter"),
@@ -222,5 +225,20 @@ impl Config {
             all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));
         }
         Ok(all)
+    }
+}
+
+/// Bounds are those of the stacks that evaluations run on ([`feel::Limits`]), and of what counts as a limit at all.
+fn limits(s: &mut Sources<'_>) -> feel::Limits {
+    feel::Limits {
+        fuel: s.count("feel.fuel", 1..=1_000_000_000_000) as u64,
+        deadline: s.duration("feel.deadline"),
+        cells: s.count("feel.cells", 1..=1_000_000_000),
+        nesting: s.count("feel.nesting", 1..=256),
+        value_nesting: s.count("feel.value_nesting", 1..=300),
+        chain: s.count("feel.chain", 1..=1_000_000),
+        call_depth: s.count("feel.call_depth", 1..=1_000),
+        regex_steps: s.count("feel.regex_steps", 1..=1_000_000_000),
+        output_bytes: s.count("feel.output_bytes", 1..=1_073_741_824),
     }
 }

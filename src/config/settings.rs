@@ -146,6 +146,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("desktop_flow.visibility", Kind::Duration, "30s", "How long the row of a run may be unreadable after it was accepted: each start is looked for again after so long."),
     setting("desktop_flow.look_first", Kind::Choice(&["when-uncertain", "always"]), "when-uncertain", "When to look for a run before a task's first start. always: after the engine was restored from a backup, until its old tasks are through."),
     setting("desktop_flow.plain_http_hosts", Kind::List, "", "Hosts beside loopback that may be spoken to without TLS, e.g. a simulator in a container network."),
+    setting("feel.fuel", Kind::Count, "5000000", "Steps that one evaluation of a FEEL expression may take; an error about a limit names its setting."),
+    setting("feel.deadline", Kind::Duration, "1s", "How long one evaluation may last."),
+    setting("feel.cells", Kind::Count, "1000000", "Values that one evaluation may create: items, entries, 32 bytes of text each."),
+    setting("feel.nesting", Kind::Count, "128", "Levels of an expression, at most 256."),
+    setting("feel.value_nesting", Kind::Count, "200", "Lists and contexts within each other that an evaluation may create, at most 300."),
+    setting("feel.chain", Kind::Count, "1024", "Operands in one chain of operators, steps in one path."),
+    setting("feel.call_depth", Kind::Count, "200", "Calls within calls of functions that an expression defines."),
+    setting("feel.regex_steps", Kind::Count, "1000000", "Steps back of a pattern with look-around, back-references or possessive quantifiers; other patterns need none."),
+    setting("feel.output_bytes", Kind::Count, "16777216", "The largest result of one evaluation, in bytes of JSON."),
     setting("log.filter", Kind::Text, "info", "What is logged, e.g. info,deskhand::engine=debug.")
         .flag("log"),
     setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")

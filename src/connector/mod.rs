@@ -207,6 +207,11 @@ impl Response {
         }
     }
 
+    /// Bytes of text that nobody has read yet.
+    pub fn unread_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, String::len)
+    }
+
     /// At least what the projection sees of the response.
     pub fn read(&self, projection: &Projection) -> Cow<'_, Value> {
         let (Some(text), Some(seen)) = (&self.body, projection.field("body")) else {

@@ -15,7 +15,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// Values that an evaluation may create, counted in cells of 32 bytes: items, entries and text.
     pub cells: usize,
-    /// How deeply an expression may be nested, and evaluations within evaluations.
+    /// How deeply an expression may be nested, and evaluations within evaluations: at most 256 on a stack of
+    /// [`Limits::STACK`] bytes.
     pub nesting: usize,
     /// How deeply lists and contexts that an evaluation creates may be nested in each other.
     pub value_nesting: usize,
@@ -27,6 +28,21 @@ pub struct Limits {
     pub regex_steps: usize,
     /// Bytes of the result as JSON text.
     pub output_bytes: usize,
+}
+
+impl Limits {
+    /// Bytes of stack that parsing and evaluating need at the deepest nesting, in a build for debugging.
+    pub const STACK: usize = 4 * 1024 * 1024;
+
+    /// These limits, but no more than so many steps and so much time: for a first try where the caller must not wait.
+    #[must_use]
+    pub fn at_most(&self, fuel: u64, deadline: Duration) -> Limits {
+        Limits {
+            fuel: self.fuel.min(fuel),
+            deadline: self.deadline.min(deadline),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Limits {
@@ -106,7 +122,7 @@ impl fmt::Display for LimitKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.story())?;
         match self.setting() {
-            Some(setting) => write!(out, " (limit `{setting}`)"),
+            Some(setting) => write!(out, " (limit `{setting}`; the setting `feel.{setting}` raises it)"),
             None => out.write_str(" (a fixed limit)"),
         }
     }

@@ -97,6 +97,26 @@ impl Program {
         interpreter.run(|meter, value| value::to_json(meter, value, bytes))
     }
 
+    /// As [`Program::result`], as JSON text: no tree is built for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Program::evaluate`].
+    ///
+    /// ```
+    /// use deskhand::feel::{Program, Scope, Settings};
+    ///
+    /// let response = serde_json::json!({"items": [{"price": 1.50}, {"price": 2.0}]});
+    /// let program = Program::parse("{prices: response.items.price}").unwrap();
+    /// let text = program.result_text(&Scope::new().variable("response", &response), &Settings::default()).unwrap();
+    /// assert_eq!(text, r#"{"prices":[1.5,2]}"#);
+    /// ```
+    pub fn result_text(&self, scope: &Scope<'_>, settings: &Settings) -> Result<String, EvalError> {
+        let interpreter = Interpreter::new(&self.tree, scope, settings).quiet();
+        let bytes = settings.limits.output_bytes;
+        interpreter.run(|meter, value| value::to_json_text(meter, value, bytes))
+    }
+
     /// Evaluates and keeps what every part of the expression gave, in the order in which they began: the evaluation
     /// itself, also when it failed, and at most 1,000 parts.
     ///

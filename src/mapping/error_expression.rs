@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::programs::Expression;
-use super::{Mapper, check_output, job_context, not_negative, shorten, spread, with_variables};
+use super::{Asked, Mapper, check_output, job_context, not_negative, shorten, spread, with_variables};
 use crate::connector::Response;
 use crate::iso_duration;
 use crate::job::{Job, describe};
@@ -22,7 +22,8 @@ impl Mapper {
         &self,
         expression: &Expression,
         job: &Job,
-        mapped: &Result<(Response, Map<String, Value>), JobError>,
+        mapped: &Result<(&Response, Map<String, Value>), JobError>,
+        asked: Asked<'_>,
     ) -> Result<Option<Outcome>, JobError> {
         let program = &expression.program;
         let seen = match mapped {
@@ -33,13 +34,7 @@ impl Mapper {
         let context = job_context(job);
         let seen: &Value = &seen;
         let scope = spread(seen).variable("response", seen).variable("job", &context);
-        let result = program.result(&scope, &self.settings).map_err(|error| {
-            JobError::input(format!(
-                "The error expression `{}` failed: {error}",
-                shorten(program.text(), 300)
-            ))
-        })?;
-        match result {
+        match asked.result("error", program, &scope)? {
             Value::Null => Ok(None),
             Value::Object(verdict) if verdict.is_empty() => Ok(None),
             Value::Object(verdict) => outcome(verdict),
@@ -53,7 +48,7 @@ impl Mapper {
                 Err(JobError::input(format!(
                     "Error expression must return a JSON object (from bpmnError, jobError or ignoreError) or null, but got {}.{}",
                     describe(&other),
-                    self.hints(program, &scope)
+                    asked.hints(program, &scope)
                 )))
             }
         }

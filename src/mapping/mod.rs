@@ -5,6 +5,7 @@
 //! connector runtime; where it hurts people, `docs/differences.md` says what is done instead.
 
 mod error_expression;
+mod patience;
 mod programs;
 
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::connector::Response;
-use crate::feel::{Program, Scope, Settings};
+use crate::feel::{EvalError, Program, Scope, Settings};
 use crate::iso_duration;
 use crate::job::{Headers, Job, describe};
 use crate::outcome::{JobError, Outcome, Remedy};
 use crate::secrets::Redactor;
+pub use patience::Patience;
 use programs::{Expression, Programs};
 
 /// Texts for the engine are cut to this many UTF-16 code units; the engine itself cuts at 10,000 characters.
@@ -29,10 +31,10 @@ const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Objects with this key are instructions to Camunda's runtime, which a response must not be able to smuggle in.
 const FORBIDDEN_KEY: &str = "camunda.function.type";
 
-/// Compiles the expressions of tasks, once a text, and maps what came back.
-#[derive(Default)]
+/// Compiles the expressions of tasks, once a text, and maps what came back. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Mapper {
-    programs: Programs,
+    programs: Arc<Programs>,
     settings: Settings,
 }
 
@@ -52,7 +54,7 @@ impl Mapper {
     /// A mapper with these limits for expressions.
     pub fn new(settings: Settings) -> Self {
         Self {
-            programs: Programs::default(),
+            programs: Arc::default(),
             settings,
         }
     }
@@ -73,25 +75,48 @@ impl Mapper {
 
     fn program(&self, header: &str, text: Option<&str>) -> Result<Option<Arc<Expression>>, JobError> {
         let Some(text) = text else { return Ok(None) };
-        self.programs.get(text).map(Some).map_err(|error| {
-            JobError::input(format!(
-                "The expression in the header `{header}` does not parse. {error}"
-            ))
-        })
+        self.programs
+            .get(text, &self.settings.limits)
+            .map(Some)
+            .map_err(|error| {
+                JobError::input(format!(
+                    "The expression in the header `{header}` does not parse. {error}"
+                ))
+            })
     }
 
     /// The outcome of a job: what became of the call, seen through the task's expressions.
     ///
     /// Texts and variables of failures pass the `redactor`; an error expression sees the redacted error.
-    pub fn outcome(&self, plan: &Plan, job: &Job, result: Result<Response, JobError>, redactor: &Redactor) -> Outcome {
-        let mapped = result.and_then(|response| match self.variables(plan, &response) {
-            Ok(variables) => Ok((response, variables)),
-            Err(error) => Err(error.with_note(response.note().clone())),
-        });
-        let mapped = mapped.map_err(|error| redacted(error, redactor));
+    pub fn outcome(&self, plan: &Plan, job: &Job, result: &Result<Response, JobError>, redactor: &Redactor) -> Outcome {
+        self.outcome_within(plan, job, result, redactor, &Patience::full())
+    }
+
+    /// As [`Mapper::outcome`]; when the patience has run out, what it gives means nothing.
+    pub fn outcome_within(
+        &self,
+        plan: &Plan,
+        job: &Job,
+        result: &Result<Response, JobError>,
+        redactor: &Redactor,
+        patience: &Patience,
+    ) -> Outcome {
+        let settings = patience.settings(&self.settings);
+        let asked = Asked {
+            settings: &settings,
+            patience,
+            redactor,
+        };
+        let mapped = match result {
+            Ok(response) => match self.variables(plan, response, asked) {
+                Ok(variables) => Ok((response, variables)),
+                Err(error) => Err(redacted(error.with_note(response.note().clone()), redactor)),
+            },
+            Err(error) => Err(redacted(error.clone(), redactor)),
+        };
         let verdict = match &plan.error_expression {
             None => Ok(None),
-            Some(program) => self.error_expression(program, job, &mapped),
+            Some(program) => self.error_expression(program, job, &mapped, asked),
         };
         match (verdict, mapped) {
             (Ok(Some(outcome)), mapped) => masked(outcome, redactor).noting(match mapped {
@@ -107,19 +132,7 @@ impl Mapper {
         }
     }
 
-    /// Why the result may not be what was meant. Only asked when it is none, as the answer takes another evaluation.
-    fn hints(&self, program: &Program, scope: &Scope<'_>) -> String {
-        let warnings = program
-            .evaluate(scope, &self.settings)
-            .map_or_else(|_| Vec::new(), |evaluation| evaluation.warnings);
-        warnings
-            .iter()
-            .take(3)
-            .map(|warning| format!(" {}", warning.message))
-            .collect()
-    }
-
-    fn variables(&self, plan: &Plan, response: &Response) -> Result<Map<String, Value>, JobError> {
+    fn variables(&self, plan: &Plan, response: &Response, asked: Asked<'_>) -> Result<Map<String, Value>, JobError> {
         let mut variables = Map::new();
         if let Some(name) = &plan.result_variable {
             variables.insert(name.clone(), response.value().into_owned());
@@ -127,12 +140,7 @@ impl Mapper {
         if let Some(Expression { program, seen }) = plan.result_expression.as_deref() {
             let seen = response.read(seen);
             let scope = spread(&seen).variable("response", &seen);
-            let result = program.result(&scope, &self.settings).map_err(|error| {
-                JobError::input(format!(
-                    "The result expression `{}` failed: {error}",
-                    shorten(program.text(), 300)
-                ))
-            })?;
+            let result = asked.result("result", program, &scope)?;
             match result {
                 Value::Null => {}
                 Value::Object(entries) => variables.extend(entries),
@@ -144,7 +152,7 @@ impl Mapper {
                         {
                             // The nearest names are those of the whole response.
                             let whole = response.value();
-                            self.hints(program, &spread(&whole).variable("response", &whole))
+                            asked.hints(program, &spread(&whole).variable("response", &whole))
                         }
                     )));
                 }
@@ -152,6 +160,41 @@ impl Mapper {
         }
         check_output(&variables)?;
         Ok(variables)
+    }
+}
+
+/// How an expression is to be evaluated.
+#[derive(Clone, Copy)]
+struct Asked<'s> {
+    settings: &'s Settings,
+    patience: &'s Patience,
+    redactor: &'s Redactor,
+}
+
+impl Asked<'_> {
+    /// Why the result may not be what was meant. Only asked when it is none, as the answer takes another evaluation.
+    fn hints(self, program: &Program, scope: &Scope<'_>) -> String {
+        let warnings = program
+            .evaluate(scope, self.settings)
+            .map_or_else(|_| Vec::new(), |evaluation| evaluation.warnings);
+        warnings
+            .iter()
+            .take(3)
+            .map(|warning| format!(" {}", warning.message))
+            .collect()
+    }
+
+    /// The value of the task's `kind` expression.
+    fn result(self, kind: &str, program: &Program, scope: &Scope<'_>) -> Result<Value, JobError> {
+        program.result(scope, self.settings).map_err(|error| {
+            if matches!(error, EvalError::Limit(_)) {
+                self.patience.limit_reached();
+            }
+            JobError::input(format!(
+                "The {kind} expression `{}` failed: {error}",
+                shorten(program.text(), 300)
+            ))
+        })
     }
 }
 

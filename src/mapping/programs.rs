@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::feel::{ParseError, Program, Projection};
+use crate::feel::{Limits, ParseError, Program, Projection};
 
 /// Programs that are kept; a generation is dropped when it is full, so at most twice as many are held.
 const GENERATION: usize = 512;
+
+/// Longer texts are read anew each time, so that what is kept stays small.
+const LONGEST_KEPT: usize = 16 * 1024;
 
 /// A compiled expression, and what it sees of a response.
 pub(super) struct Expression {
@@ -27,15 +30,22 @@ struct Generations {
 }
 
 impl Programs {
-    pub(super) fn get(&self, text: &str) -> Result<Arc<Expression>, ParseError> {
-        if let Some(program) = self.lock().find(text) {
+    /// The program of this text if it is kept.
+    pub(super) fn find(&self, text: &str) -> Option<Arc<Expression>> {
+        self.lock().find(text)
+    }
+
+    pub(super) fn get(&self, text: &str, limits: &Limits) -> Result<Arc<Expression>, ParseError> {
+        if let Some(program) = self.find(text) {
             return Ok(program);
         }
         // Parsed outside the lock: two tasks may both parse a new text, which harms nobody.
-        let program = Program::parse(text)?;
+        let program = Program::parse_within(text, limits)?;
         let seen = program.projection().spread_as("response");
         let program = Arc::new(Expression { program, seen });
-        self.lock().keep(text, program.clone());
+        if text.len() <= LONGEST_KEPT {
+            self.lock().keep(text, program.clone());
+        }
         Ok(program)
     }
 
@@ -69,10 +79,11 @@ mod tests {
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
         let programs = Programs::default();
-        let kept = programs.get("= 0").unwrap();
+        let limits = Limits::default();
+        let kept = programs.get("= 0", &limits).unwrap();
         for text in (1..3 * GENERATION).map(|n| format!("= {n}")) {
-            programs.get(&text).unwrap();
-            assert!(Arc::ptr_eq(&kept, &programs.get("= 0").unwrap()), "{text}");
+            programs.get(&text, &limits).unwrap();
+            assert!(Arc::ptr_eq(&kept, &programs.get("= 0", &limits).unwrap()), "{text}");
         }
         let held = programs.lock();
         assert!(held.young.len() + held.old.len() <= 2 * GENERATION);

@@ -9,6 +9,7 @@ pub mod clock;
 mod held;
 mod hold;
 mod intake;
+mod judge;
 mod lease;
 mod output;
 mod parked;

@@ -13,6 +13,7 @@ use crate::secrets::output::{OnSecret, Settings, masking, names};
 use crate::secrets::redaction::{Redactor, Secret};
 
 /// What is known about a job's secrets when its result is mapped.
+#[derive(Clone, Copy)]
 pub(super) struct Guard<'a> {
     pub(super) settings: &'a Settings,
     /// The secrets of this job.
@@ -25,26 +26,26 @@ impl Guard<'_> {
     /// Maps a result so that no secret comes through.
     pub(super) fn outcome(
         &self,
-        result: Result<Response, JobError>,
-        map: impl Fn(Result<Response, JobError>) -> Outcome,
+        result: &Result<Response, JobError>,
+        map: impl Fn(&Result<Response, JobError>) -> Outcome,
     ) -> Outcome {
         let response = match result {
             Ok(response) => response,
-            Err(error) => return map(Err(error)),
+            Err(_) => return map(result),
         };
         let held = self.settings.forbidden(self.used, self.known, |known, found| {
             response.find_secrets(known, found)
         });
         if held.is_empty() {
-            return self.completed(map(Ok(response)), map);
+            return self.completed(map(result), map);
         }
         let masked = Response::from(masking(&held).value(response.value().into_owned()));
-        let masked = map(Ok(masked));
-        let plain = map(Ok(response));
+        let masked = map(&Ok(masked));
+        let plain = map(result);
         match (&plain, self.settings.on_secret) {
             _ if plain == masked => plain,
             (Outcome::Complete { .. }, OnSecret::Incident) => {
-                map(Err(incident(&changed(&plain, &masked), &names(&held))))
+                map(&Err(incident(&changed(&plain, &masked), &names(&held))))
             }
             // Failures and thrown errors are not worth an incident: they are said without the secret.
             _ => masked,
@@ -52,7 +53,7 @@ impl Guard<'_> {
     }
 
     /// Looks at the variables of a completed job.
-    fn completed(&self, outcome: Outcome, map: impl Fn(Result<Response, JobError>) -> Outcome) -> Outcome {
+    fn completed(&self, outcome: Outcome, map: impl Fn(&Result<Response, JobError>) -> Outcome) -> Outcome {
         let Outcome::Complete { variables } = outcome else {
             return outcome;
         };
@@ -71,7 +72,7 @@ impl Guard<'_> {
             OnSecret::Mask => shown,
             OnSecret::Incident => {
                 let plain = Outcome::Complete { variables };
-                map(Err(incident(&changed(&plain, &shown), &names(&held))))
+                map(&Err(incident(&changed(&plain, &shown), &names(&held))))
             }
         }
     }

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Hold;
+use super::judge::Judge;
 use super::output::Guard;
 use crate::connector::{Call, Connector, Response};
 use crate::job::Job;
@@ -47,16 +48,19 @@ impl Pipeline {
 
     /// Works on a job. Ends soon after `abandoned` has fired.
     pub async fn run(&self, job: &Job, hold: &dyn Hold, abandoned: &CancellationToken) -> Outcome {
-        let plan = match job.headers().and_then(|headers| self.mapper.plan(&headers)) {
+        let plan = match job.headers() {
+            Ok(headers) => self.mapper.plan_patiently(&headers).await,
+            Err(error) => Err(error),
+        };
+        let plan = match plan {
             Ok(plan) => plan,
             Err(error) => return failure(job, &error, None),
         };
         let input = match self.prepare(job, &plan, hold).await {
             Ok(input) => input,
             Err(error) => {
-                return self
-                    .mapper
-                    .outcome(&plan, job, Err(error), &self.secrets.known().redactor());
+                let redactor = self.secrets.known().redactor();
+                return self.mapper.outcome(&plan, job, &Err(error), &redactor);
             }
         };
         let result = self.attempt(job, &input, hold, abandoned).await;
@@ -90,7 +94,14 @@ impl Pipeline {
             used: &input.used,
             known: &known,
         };
-        let outcome = guard.outcome(result, |result| self.mapper.outcome(&plan, job, result, &redactor));
+        let judge = Judge {
+            mapper: &self.mapper,
+            plan: &plan,
+            job,
+            redactor: &redactor,
+            guard,
+        };
+        let outcome = judge.outcome(result).await;
         if let Outcome::Complete { variables } = &outcome {
             let variables = variables.keys().cloned().collect();
             self.progress.report(job, Step::Mapped { variables });

@@ -94,7 +94,7 @@ impl Evaluator {
         }
     }
 
-    fn evaluate(&mut self, line: &Line<'_>) -> Result<Value, Refusal> {
+    fn evaluate(&mut self, line: &Line<'_>) -> Result<String, Refusal> {
         let input = |error: String| Refusal { kind: "input", error };
         let Some(expr) = line.expr else {
             return Err(input("`expr` is missing: write {\"expr\": \"1 + 1\"}".into()));
@@ -126,13 +126,10 @@ impl Evaluator {
             kind: "parse",
             error: error.clone(),
         })?;
-        match program.evaluate(&scope, &self.settings) {
-            Ok(evaluation) => Ok(evaluation.value),
-            Err(error) => Err(Refusal {
-                kind: error_kind(&error),
-                error: error.to_string(),
-            }),
-        }
+        program.result_text(&scope, &self.settings).map_err(|error| Refusal {
+            kind: error_kind(&error),
+            error: error.to_string(),
+        })
     }
 }
 
@@ -160,12 +157,12 @@ fn text(raw: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
 fn write_answer(
     output: &mut impl Write,
     id: Option<&RawValue>,
-    answer: &Result<Value, Refusal>,
+    answer: &Result<String, Refusal>,
 ) -> std::io::Result<()> {
     match answer {
         Ok(value) => {
             output.write_all(b"{\"ok\":true,\"value\":")?;
-            serde_json::to_writer(&mut *output, value)?;
+            output.write_all(value.as_bytes())?;
         }
         Err(Refusal { kind, error }) => {
             output.write_all(b"{\"ok\":false,\"error\":")?;

@@ -102,7 +102,7 @@ fn judged(value: &Value) -> Result<Outcome, String> {
     };
     let plan = mapper.plan(&headers).map_err(|error| error.message)?;
     let response = json!({ "verdict": value });
-    Ok(mapper.outcome(&plan, &job(), Ok(response.into()), &Redactor::of([])))
+    Ok(mapper.outcome(&plan, &job(), &Ok(response.into()), &Redactor::of([])))
 }
 
 fn job() -> Job {

@@ -91,6 +91,9 @@ fn resolve(nodes: &mut [Node], context_keys: &HashSet<Box<str>>) {
     }
 }
 
+/// What a part of an expression takes in the tree, in what remembers it and when it is evaluated.
+const CELLS_OF_NODE: usize = 4;
+
 pub(super) struct Parser<'t> {
     pub(super) text: &'t str,
     nodes: Vec<Node>,
@@ -107,6 +110,13 @@ pub(super) struct Parser<'t> {
 
 impl Parser<'_> {
     pub(super) fn node(&mut self, node: Node) -> NodeId {
+        let most = self.limits.cells / CELLS_OF_NODE;
+        if self.nodes.len() >= most && self.refusal.is_none() {
+            let problem = format!(
+                "the expression has more than {most} parts (limit `cells`; the setting `feel.cells` raises it)"
+            );
+            self.refuse(self.farthest, problem);
+        }
         self.nodes.push(node);
         self.spans.push((0, 0));
         (self.nodes.len() - 1) as NodeId
@@ -175,7 +185,7 @@ impl Parser<'_> {
             let limit = self.limits.nesting;
             self.refuse(
                 at,
-                format!("the expression is nested more than {limit} levels deep (limit `nesting`)"),
+                format!("the expression is nested more than {limit} levels deep (limit `nesting`; the setting `feel.nesting` raises it)"),
             );
             return None;
         }
@@ -331,7 +341,7 @@ impl Parser<'_> {
             let limit = self.limits.chain;
             self.refuse(
                 at,
-                format!("a chain of operators has more than {limit} operands (limit `chain`)"),
+                format!("a chain of operators has more than {limit} operands (limit `chain`; the setting `feel.chain` raises it)"),
             );
         }
     }

@@ -8,12 +8,14 @@ mod context;
 mod list;
 mod output;
 mod show;
+mod written;
 
 pub(crate) use compare::{equal, identical, order};
 pub(crate) use context::{Context, Ctx, Draft, Key};
 pub(crate) use list::{List, Seq, Shared};
 pub(crate) use output::to_json;
 pub(crate) use show::show;
+pub(crate) use written::to_json_text;
 
 use super::number::Number;
 use super::syntax::Definition;

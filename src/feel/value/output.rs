@@ -149,7 +149,7 @@ fn borrowed_context(room: &mut Room<'_>, entries: &Map<String, Json>, depth: usi
     Ok(Json::Object(object))
 }
 
-fn number_to_json(number: &Number) -> Json {
+pub(super) fn number_to_json(number: &Number) -> Json {
     if let Some(whole) = number.to_i64() {
         return Json::from(whole);
     }
