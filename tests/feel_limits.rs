@@ -240,3 +240,54 @@ fn a_deep_document_can_be_shown_compared_and_returned() {
     });
     assert_eq!(outcome, [false, false, false, false, false, false, true]);
 }
+
+#[test]
+fn the_deepest_nesting_that_can_be_set_fits_on_the_stack() {
+    let run = || {
+        let limits = Limits {
+            nesting: 256,
+            value_nesting: 300,
+            call_depth: 1_000,
+            deadline: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let settings = Settings {
+            limits: limits.clone(),
+            ..Settings::default()
+        };
+        let wrappers = [
+            ("(", ")"),
+            ("[", "]"),
+            ("{a:", "}"),
+            ("not(", ")"),
+            ("-(", ")"),
+            ("function() ", ""),
+            ("[1][", "]"),
+            ("if true then ", " else 1"),
+            ("for i in [1] return ", ""),
+            ("some i in [1] satisfies ", ""),
+            ("1 in (", ")"),
+            ("string(", ")"),
+            ("{f: function(x) ", ", r: f(1)}.r"),
+            ("sort([2, 1], function(a, b) ", ")"),
+        ];
+        for (open, close) in wrappers {
+            for depth in [100, 200, 255, 300] {
+                let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                if let Ok(program) = Program::parse_within(&text, &limits) {
+                    drop(program.evaluate(&Scope::new(), &settings));
+                }
+            }
+        }
+        for (name, expression) in hostile::hostile() {
+            if let (true, Ok(program)) = (
+                name.contains(" calls within "),
+                Program::parse_within(&expression, &limits),
+            ) {
+                drop(program.evaluate(&Scope::new(), &settings));
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(Limits::STACK).spawn(run);
+    thread.unwrap().join().unwrap();
+}

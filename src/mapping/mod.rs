@@ -186,7 +186,12 @@ impl Asked<'_> {
 
     /// The value of the task's `kind` expression.
     fn result(self, kind: &str, program: &Program, scope: &Scope<'_>) -> Result<Value, JobError> {
-        program.result(scope, self.settings).map_err(|error| {
+        let result = if tracing::enabled!(tracing::Level::DEBUG) {
+            self.told(kind, program, scope)
+        } else {
+            program.result(scope, self.settings)
+        };
+        result.map_err(|error| {
             if matches!(error, EvalError::Limit(_)) {
                 self.patience.limit_reached();
             }
@@ -195,6 +200,19 @@ impl Asked<'_> {
                 shorten(program.text(), 300)
             ))
         })
+    }
+}
+
+impl Asked<'_> {
+    /// As [`Program::result`], with the warnings in the log. They may show values of the response.
+    fn told(self, kind: &str, program: &Program, scope: &Scope<'_>) -> Result<Value, EvalError> {
+        let evaluation = program.evaluate(scope, self.settings)?;
+        for warning in &evaluation.warnings {
+            let warning = self.redactor.text(&warning.message);
+            let expression = shorten(program.text(), 300);
+            tracing::debug!(kind, expression, %warning, "a part of an expression gives null");
+        }
+        Ok(evaluation.value)
     }
 }
 

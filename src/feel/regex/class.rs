@@ -144,7 +144,11 @@ impl Translator<'_> {
     }
 
     /// A class in brackets; classes in it and `&&` mean the same in both dialects.
-    pub(super) fn class(&mut self) -> Option<()> {
+    pub(super) fn class(&mut self, depth: usize) -> Option<()> {
+        // The engines refuse what is nested more deeply, too.
+        if depth > 200 {
+            return None;
+        }
         self.out.push('[');
         if self.rest.next_if_eq(&'^').is_some() {
             self.out.push('^');
@@ -156,7 +160,7 @@ impl Translator<'_> {
                     self.out.push(']');
                     return Some(());
                 }
-                '[' => self.class()?,
+                '[' => self.class(depth + 1)?,
                 '\\' => match self.rest.next()? {
                     escape @ ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'h' | 'H' | 'v' | 'V') => {
                         let class = class_escape(escape, self.flags.unicode_classes)?;

@@ -122,7 +122,7 @@ impl Translator<'_> {
             let mut last = Last::Atom;
             match character {
                 '\\' => last = self.escape()?,
-                '[' => self.class()?,
+                '[' => self.class(0)?,
                 '(' => {
                     self.group()?;
                     last = Last::Nothing;
