@@ -92,6 +92,19 @@ fn explain_shows_the_value_of_every_part() {
         text.contains("1 + 2 * 3  →  7") && text.contains("\n  1  →  1\n"),
         "{text}"
     );
+    let text = out(&run(
+        &["if 1 + 2 * -3 < 0 and true then \"yes\" else null", "--explain"],
+        b"",
+    ));
+    for part in [
+        "1 + 2 * -3 < 0 and true  →  true",
+        "1 + 2 * -3 < 0  →  true",
+        "1 + 2 * -3  →  -5",
+        "2 * -3  →  -6",
+        "-3  →  -3",
+    ] {
+        assert!(text.contains(&format!(" {part}\n")), "{part} in {text}");
+    }
     let parts = &told(&run(&["1 + 2", "--explain", "--json"], b""))["parts"];
     assert_eq!(parts[0], json!({"text": "1 + 2", "depth": 0, "value": "3"}));
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::report::error_kind;
 use crate::cli::FAILURE;
 use crate::cli::output::complain;
-use crate::feel::{Program, Scope, Settings};
+use crate::feel::{Program, Projection, Scope};
 use crate::job::describe;
 
 /// Longer lines are refused.
@@ -31,6 +31,12 @@ struct Line<'a> {
     context: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+}
+
+/// A program, and what it sees of a context.
+struct Known {
+    program: Program,
+    seen: Projection,
 }
 
 struct Refusal {
@@ -76,8 +82,7 @@ fn answer_all<R: Read>(input: &mut BufReader<R>, output: &mut impl Write) -> std
 
 #[derive(Default)]
 struct Evaluator {
-    settings: Settings,
-    programs: HashMap<String, Result<Program, String>>,
+    programs: HashMap<String, Result<Known, String>>,
 }
 
 impl Evaluator {
@@ -100,10 +105,22 @@ impl Evaluator {
             return Err(input("`expr` is missing: write {\"expr\": \"1 + 1\"}".into()));
         };
         let expr = text(expr).map_err(|error| input(format!("`expr` must be a text: {error}")))?;
+        let parsed;
+        let program = if expr.len() > LONGEST_KEPT {
+            parsed = parse(&expr);
+            &parsed
+        } else {
+            kept(&mut self.programs, &expr)
+        };
+        let known = program.as_ref();
+        // A context is read as far as the expression sees it; one that cannot be read is a fault before all others.
         let context = match line.context {
             None => Value::Null,
-            Some(context) => serde_json::from_str(context.get())
-                .map_err(|error| input(format!("`context` cannot be read: {error}")))?,
+            Some(context) => match known {
+                Ok(known) => known.seen.read(context.get()),
+                Err(_) => serde_json::from_str(context.get()),
+            }
+            .map_err(|error| input(format!("`context` cannot be read: {error}")))?,
         };
         let scope = match &context {
             Value::Null => Scope::new(),
@@ -115,25 +132,21 @@ impl Evaluator {
                 )));
             }
         };
-        let parsed;
-        let program = if expr.len() > LONGEST_KEPT {
-            parsed = parse(&expr);
-            &parsed
-        } else {
-            kept(&mut self.programs, &expr)
-        };
-        let program = program.as_ref().map_err(|error| Refusal {
+        let known = known.map_err(|error| Refusal {
             kind: "parse",
             error: error.clone(),
         })?;
-        program.result_text(&scope, &self.settings).map_err(|error| Refusal {
-            kind: error_kind(&error),
-            error: error.to_string(),
-        })
+        known
+            .program
+            .result_text(&scope, super::settings())
+            .map_err(|error| Refusal {
+                kind: error_kind(&error),
+                error: error.to_string(),
+            })
     }
 }
 
-fn kept<'p>(programs: &'p mut HashMap<String, Result<Program, String>>, expr: &str) -> &'p Result<Program, String> {
+fn kept<'p>(programs: &'p mut HashMap<String, Result<Known, String>>, expr: &str) -> &'p Result<Known, String> {
     if !programs.contains_key(expr) {
         if programs.len() >= PROGRAMS {
             programs.clear();
@@ -143,8 +156,10 @@ fn kept<'p>(programs: &'p mut HashMap<String, Result<Program, String>>, expr: &s
     &programs[expr]
 }
 
-fn parse(expr: &str) -> Result<Program, String> {
-    Program::parse(expr).map_err(|error| error.summary())
+fn parse(expr: &str) -> Result<Known, String> {
+    let program = Program::parse_within(expr, &super::settings().limits).map_err(|error| error.summary())?;
+    let seen = program.projection();
+    Ok(Known { program, seen })
 }
 
 /// The text that a JSON string holds, without a copy where it has no escapes.

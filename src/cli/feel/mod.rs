@@ -10,11 +10,14 @@ mod verdict;
 
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
 use super::output::complain;
 use super::{FAILURE, USAGE};
+use crate::config::{Config, Flags, Process};
+use crate::feel::Settings;
 use crate::job::describe;
 
 /// Evaluate FEEL expressions over a context, e.g. to try a result expression; without one, at a prompt.
@@ -95,6 +98,23 @@ pub(super) fn run(args: &Args) -> ExitCode {
             }
         }
     }
+}
+
+/// How the worker would evaluate: the limits are those of the configuration.
+fn settings() -> &'static Settings {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    SETTINGS.get_or_init(|| match Config::load(&Flags::default(), &Process) {
+        Ok(config) => Settings {
+            limits: config.feel,
+            ..Settings::default()
+        },
+        Err(_) => {
+            complain(format_args!(
+                "the configuration has faults (`deskhand check` names them): the default limits hold here"
+            ));
+            Settings::default()
+        }
+    })
 }
 
 fn refuse(message: &str) -> ExitCode {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::verdict;
 use crate::cli::output::{complain, line};
-use crate::feel::{EvalError, Evaluation, Part, Program, Scope, Settings};
+use crate::feel::{EvalError, Evaluation, Part, Program, Scope};
 
 /// What shall be said besides the result.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Asked {
 
 /// Evaluates and prints; whether there was a result.
 pub(super) fn print(expression: &str, context: &Map<String, Value>, asked: Asked) -> bool {
-    let program = match Program::parse(expression) {
+    let program = match Program::parse_within(expression, &super::settings().limits) {
         Ok(program) => program,
         Err(error) => {
             if asked.json {
@@ -39,11 +39,11 @@ pub(super) fn print(expression: &str, context: &Map<String, Value>, asked: Asked
         context.clone()
     };
     let scope = Scope::new().layer(&variables);
-    let settings = Settings::default();
+    let settings = super::settings();
     let (result, parts) = if asked.explain {
-        program.explain(&scope, &settings)
+        program.explain(&scope, settings)
     } else {
-        (program.evaluate(&scope, &settings), Vec::new())
+        (program.evaluate(&scope, settings), Vec::new())
     };
     let good = result.is_ok();
     if asked.json {
@@ -134,7 +134,7 @@ fn kind(program: &Program, scope: &Scope<'_>, value: &Value) -> &'static str {
         Value::Array(_) => "list",
         Value::Object(_) => "context",
         Value::String(_) => {
-            let (_, parts) = program.explain(scope, &Settings::default());
+            let (_, parts) = program.explain(scope, super::settings());
             let shown = parts.first().and_then(|part| part.value.as_deref());
             shown.map_or("string", kind_of_shown)
         }

@@ -8,7 +8,7 @@ use super::error::ParseError;
 use super::hints;
 use super::memo::{Memo, Parsed, Rule};
 use super::scan;
-use super::tree::{self, Arithmetic, Comparison, Definition, Iteration, Iterator, Node, NodeId, Quantifier, Tree};
+use super::tree::{self, Arithmetic, Comparison, Iteration, Iterator, Node, NodeId, Quantifier, Tree};
 use crate::feel::limits::Limits;
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Tree, ParseError> {
         let end = parser.skip(end);
         if end == text.len() && parser.refusal.is_none() {
             let mut nodes = parser.nodes;
-            resolve(&mut nodes, &parser.context_keys);
+            tree::resolve(&mut nodes, &parser.context_keys);
             if tree::is_external(&nodes, root) {
                 let problem = "functions of the host language (`external`) are not available".to_owned();
                 return Err(ParseError::new(
@@ -60,35 +60,6 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Tree, ParseError> {
     let offset = parser.farthest;
     let error = ParseError::new(text, offset, parser.expected, None);
     Err(error.with_hint(hints::hint(text, offset)))
-}
-
-/// Fills in what only the whole tree can tell: which calls a context entry may shadow, what functions have to keep.
-fn resolve(nodes: &mut [Node], context_keys: &HashSet<Box<str>>) {
-    for index in 0..nodes.len() {
-        match &mut nodes[index] {
-            Node::Call(call) => call.shadowed = context_keys.contains(&call.name),
-            Node::For(iteration) => {
-                let body = iteration.body;
-                let mentions = tree::names_below(nodes, body).0.iter().any(|name| &**name == "partial");
-                if let Node::For(iteration) = &mut nodes[index] {
-                    iteration.uses_partial = mentions;
-                }
-            }
-            Node::Function(definition) => {
-                let body = definition.body;
-                let (variables, functions) = tree::names_below(nodes, body);
-                if let Node::Function(definition) = &mut nodes[index] {
-                    **definition = Definition {
-                        parameters: std::mem::take(&mut definition.parameters),
-                        body,
-                        variables,
-                        functions,
-                    };
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// What a part of an expression takes in the tree, in what remembers it and when it is evaluated.
@@ -193,15 +164,19 @@ impl Parser<'_> {
         self.depth += counted;
         let parsed = read(self);
         self.depth -= counted;
-        if let Some((node, end)) = parsed {
-            let span = &mut self.spans[node as usize];
-            // The first rule that gives a node is the one without parentheses around it.
-            if *span == (0, 0) {
-                *span = (at as u32, end as u32);
-            }
-        }
+        let parsed = parsed.and_then(|(node, end)| self.placed(node, at, end));
         self.memo.set(rule, at, parsed);
         parsed
+    }
+
+    /// Notes where a node stands in the text.
+    fn placed(&mut self, node: NodeId, at: usize, end: usize) -> Parsed {
+        let span = &mut self.spans[node as usize];
+        // The first rule that gives a node is the one without parentheses around it.
+        if *span == (0, 0) {
+            *span = (at as u32, end as u32);
+        }
+        Some((node, end))
     }
 
     /// Blanks, then an expression.
@@ -333,7 +308,8 @@ impl Parser<'_> {
         if operands.is_empty() {
             return Some((first, end));
         }
-        Some((self.node(build(operands)), end))
+        let node = self.node(build(operands));
+        self.placed(node, at, end)
     }
 
     pub(super) fn bound_chain(&mut self, at: usize, length: usize) {
@@ -351,7 +327,10 @@ impl Parser<'_> {
             return self.simple_test(at);
         };
         let next = self.skip(end);
-        Some(self.comparison_of(left, next).unwrap_or((left, end)))
+        match self.comparison_of(left, next) {
+            Some((node, end)) => self.placed(node, at, end),
+            None => Some((left, end)),
+        }
     }
 
     fn comparison_of(&mut self, left: NodeId, at: usize) -> Parsed {
@@ -465,7 +444,8 @@ impl Parser<'_> {
         if rest.is_empty() {
             return Some((first, end));
         }
-        Some((self.node(Node::Chain(first, rest)), end))
+        let node = self.node(Node::Chain(first, rest));
+        self.placed(node, at, end)
     }
 
     fn negation(&mut self, at: usize) -> Parsed {
@@ -474,7 +454,8 @@ impl Parser<'_> {
         }
         let next = self.skip(at + 1);
         let (value, end) = self.value(next)?;
-        Some((self.node(Node::Negate(value)), end))
+        let node = self.node(Node::Negate(value));
+        self.placed(node, at, end)
     }
 
     pub(super) fn value(&mut self, at: usize) -> Parsed {

@@ -5,6 +5,7 @@
 
 use crate::feel::number::Constant;
 use crate::feel::temporal::Temporal;
+use std::collections::HashSet;
 
 /// An index into [`Tree::nodes`].
 pub(crate) type NodeId = u32;
@@ -226,4 +227,33 @@ pub(super) fn is_external(nodes: &[Node], root: NodeId) -> bool {
         }
     }
     false
+}
+
+/// Fills in what only the whole tree can tell: which calls a context entry may shadow, what functions have to keep.
+pub(super) fn resolve(nodes: &mut [Node], context_keys: &HashSet<Box<str>>) {
+    for index in 0..nodes.len() {
+        match &mut nodes[index] {
+            Node::Call(call) => call.shadowed = context_keys.contains(&call.name),
+            Node::For(iteration) => {
+                let body = iteration.body;
+                let mentions = names_below(nodes, body).0.iter().any(|name| &**name == "partial");
+                if let Node::For(iteration) = &mut nodes[index] {
+                    iteration.uses_partial = mentions;
+                }
+            }
+            Node::Function(definition) => {
+                let body = definition.body;
+                let (variables, functions) = names_below(nodes, body);
+                if let Node::Function(definition) = &mut nodes[index] {
+                    **definition = Definition {
+                        parameters: std::mem::take(&mut definition.parameters),
+                        body,
+                        variables,
+                        functions,
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
 }
