@@ -546,7 +546,7 @@ fn work_that_was_done_is_noted_when_the_task_fails_all_the_same() {
         };
         let plan = mapper.plan(&job.headers().unwrap()).unwrap();
         let response = Response::from(json!({"x": 1})).with_note(object(json!({"note": 1})));
-        let outcome = mapper.outcome(&plan, &job, Ok(response), &Redactor::default());
+        let outcome = mapper.outcome(&plan, &job, &Ok(response), &Redactor::default());
         assert_eq!(noted(outcome), note, "{headers}");
     }
 }
