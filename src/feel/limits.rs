@@ -1,7 +1,7 @@
 //! How much an evaluation may cost. What enters are [`Limits`]; while it runs, a [`Meter`] counts and stops it with the
 //! name of the limit that it reached.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -131,6 +131,9 @@ impl fmt::Display for LimitKind {
 /// How many steps pass between two looks at the clock.
 const CLOCK_INTERVAL: u64 = 4_096;
 
+/// How many steps pass before the first look, from which the deadline counts: some microseconds.
+const FIRST_LOOK: u64 = 64;
+
 /// Bytes of text that one cell stands for.
 pub(crate) const CELL: usize = 32;
 
@@ -143,7 +146,9 @@ pub(crate) struct Meter {
     cells: Cell<usize>,
     depth: Cell<usize>,
     calls: Cell<usize>,
-    end: Option<Instant>,
+    deadline: Duration,
+    /// Known from the first look at the clock on: most evaluations end before it.
+    end: OnceCell<Option<Instant>>,
     max_depth: usize,
     max_calls: usize,
     max_value_nesting: usize,
@@ -156,11 +161,12 @@ impl Meter {
     pub(crate) fn new(limits: &Limits) -> Meter {
         Meter {
             fuel: Cell::new(limits.fuel),
-            next_look: Cell::new(limits.fuel.saturating_sub(CLOCK_INTERVAL)),
+            next_look: Cell::new(limits.fuel.saturating_sub(FIRST_LOOK)),
             cells: Cell::new(limits.cells),
             depth: Cell::new(0),
             calls: Cell::new(0),
-            end: Instant::now().checked_add(limits.deadline),
+            deadline: limits.deadline,
+            end: OnceCell::new(),
             max_depth: limits.nesting.saturating_mul(DEPTH_PER_LEVEL),
             max_calls: limits.call_depth,
             max_value_nesting: limits.value_nesting,
@@ -189,8 +195,9 @@ impl Meter {
     #[cold]
     fn look_at_clock(&self, left: u64) -> Result<(), LimitKind> {
         self.next_look.set(left.saturating_sub(CLOCK_INTERVAL));
-        match self.end {
-            Some(end) if Instant::now() >= end => Err(LimitKind::Deadline),
+        let now = Instant::now();
+        match self.end.get_or_init(|| now.checked_add(self.deadline)) {
+            Some(end) if now >= *end => Err(LimitKind::Deadline),
             _ => Ok(()),
         }
     }

@@ -95,13 +95,6 @@ impl Decimal {
         }
     }
 
-    pub(crate) fn abs(&self) -> Decimal {
-        Decimal {
-            negative: false,
-            ..self.clone()
-        }
-    }
-
     /// Rounds to at most `precision` digits, half to even.
     pub(super) fn rounded(self, precision: usize) -> Result<Decimal, ArithmeticError> {
         self.rounded_by(precision, Rounding::HalfEven)

@@ -182,7 +182,7 @@ impl Number {
         {
             return Ok(Number::Int(difference));
         }
-        self.add(&other.negate())
+        self.add(&other.opposite())
     }
 
     pub(crate) fn multiply(&self, other: &Number) -> Result<Number, ArithmeticError> {
@@ -226,7 +226,20 @@ impl Number {
         Number::from_f64(self.to_f64().powf(exponent.to_f64())).ok_or(ArithmeticError::NotANumber)
     }
 
+    /// The negation, rounded like any other result.
     pub(crate) fn negate(&self) -> Number {
+        match self {
+            Number::Wide(decimal) => {
+                let negated = decimal.negate();
+                let rounded = negated.clone().rounded(negated.precision);
+                Number::from_decimal(rounded.unwrap_or(negated))
+            }
+            small => small.opposite(),
+        }
+    }
+
+    /// The negation with every digit.
+    fn opposite(&self) -> Number {
         match self {
             Number::Int(value) => Number::from_i128(-i128::from(*value), 0),
             Number::Fixed { coefficient, scale } => Number::from_i128(-i128::from(*coefficient), i32::from(*scale)),
@@ -236,7 +249,6 @@ impl Number {
 
     pub(crate) fn abs(&self) -> Number {
         match self {
-            Number::Wide(decimal) => Number::from_decimal(decimal.abs()),
             _ if self.signum() < 0 => self.negate(),
             _ => self.clone(),
         }

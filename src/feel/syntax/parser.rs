@@ -303,7 +303,7 @@ impl Parser<'_> {
             }
             operands.push(other);
             end = after;
-            self.bound_chain(at, operands.len());
+            self.bound_chain(at, operands.len())?;
         }
         if operands.is_empty() {
             return Some((first, end));
@@ -312,14 +312,17 @@ impl Parser<'_> {
         self.placed(node, at, end)
     }
 
-    pub(super) fn bound_chain(&mut self, at: usize, length: usize) {
+    /// Nothing when a chain is too long, which ends reading it.
+    pub(super) fn bound_chain(&mut self, at: usize, length: usize) -> Option<()> {
         if length > self.limits.chain {
             let limit = self.limits.chain;
             self.refuse(
                 at,
                 format!("a chain of operators has more than {limit} operands (limit `chain`; the setting `feel.chain` raises it)"),
             );
+            return None;
         }
+        Some(())
     }
 
     fn comparison(&mut self, at: usize) -> Parsed {
@@ -439,7 +442,7 @@ impl Parser<'_> {
             };
             rest.push((operator, other));
             end = after;
-            self.bound_chain(at, rest.len());
+            self.bound_chain(at, rest.len())?;
         }
         if rest.is_empty() {
             return Some((first, end));

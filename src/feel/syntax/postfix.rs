@@ -19,7 +19,7 @@ impl Parser<'_> {
         while let Some((step, after)) = self.step(end) {
             steps.push(step);
             end = after;
-            self.bound_chain(at, steps.len());
+            self.bound_chain(at, steps.len())?;
         }
         if steps.is_empty() {
             return Some((base, end));
@@ -67,7 +67,7 @@ impl Parser<'_> {
             };
             names.push(name);
             end = after;
-            self.bound_chain(at, names.len());
+            self.bound_chain(at, names.len())?;
         }
     }
 
