@@ -12,6 +12,9 @@ mod pool;
 #[path = "parameters.rs"]
 mod parameters;
 
+#[path = "rare.rs"]
+mod rare;
+
 use parameters::parameter_kind;
 
 /// The kinds that a generated expression aims at.
@@ -69,12 +72,13 @@ impl Generator {
     pub fn next(&mut self) -> Generated {
         self.names.clear();
         let depth = self.random.usize(3..=6);
-        let (tag, expression) = match self.random.usize(..10) {
-            0..5 => self.call(depth),
-            5 => ("operator".to_owned(), self.grown(Kind::Bool, depth)),
-            6 => ("arithmetic".to_owned(), self.grown(Kind::Number, depth)),
-            7 => ("list".to_owned(), self.grown(Kind::List, depth)),
-            8 => ("temporal".to_owned(), {
+        let (tag, expression) = match self.random.usize(..16) {
+            0..8 => self.call(depth),
+            8 => ("operator".to_owned(), self.grown(Kind::Bool, depth)),
+            9 => ("arithmetic".to_owned(), self.grown(Kind::Number, depth)),
+            10 => ("list".to_owned(), self.grown(Kind::List, depth)),
+            11..14 => self.rare(),
+            14 => ("temporal".to_owned(), {
                 let kind =
                     [Kind::Date, Kind::Time, Kind::DateTime, Kind::DayTime, Kind::Months][self.random.usize(..5)];
                 self.grown(kind, depth)
