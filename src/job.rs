@@ -59,6 +59,7 @@ impl Job {
         SecretScope {
             tenant_id: &self.tenant_id,
             bpmn_process_id: &self.bpmn_process_id,
+            element_id: &self.element_id,
         }
     }
 

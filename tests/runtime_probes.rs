@@ -136,7 +136,15 @@ fn pipeline(target: &Target) -> Pipeline {
     let policy = Policy::of_rules(vec![Rule::new("*", ["127.0.0.1:*"]).unwrap()]);
     let connector = HttpJson::new(client, tokens, Arc::new(policy), Settings::default());
     let organization = target.url("");
-    let secrets = Secrets::from_settings(&secrets::Settings::default(), move |name| match name {
+    // The probed runtime had no filter for secrets.
+    let settings = secrets::Settings {
+        allow_list: secrets::allow_list::Settings {
+            fields: secrets::allow_list::Fields::All,
+            ..Default::default()
+        },
+        ..secrets::Settings::default()
+    };
+    let secrets = Secrets::from_settings(&settings, move |name| match name {
         "SECRET_TOKEN" => Some("s3cr3t-value".into()),
         "SECRET_OUTER" => Some("x {{secrets.TOKEN}} y".into()),
         "SECRET_ORG" => Some(organization.clone()),

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 const SCOPE: SecretScope<'static> = SecretScope {
     tenant_id: "<default>",
     bpmn_process_id: "invoice",
+    element_id: "task",
 };
 
 fn environment(variables: &[(&str, &str)]) -> Box<dyn Provider> {
@@ -191,7 +192,7 @@ async fn a_missing_secret_is_an_incident_that_says_where_it_was_looked_for() {
         ..Settings::default()
     };
     let secrets = Secrets::from_settings(&settings, |name| (name == "SECRET_FOO").then(|| "v".into()));
-    let variables = object(json!({"test": "{{secrets.FOO}}", "test2": "{{secrets.FOO2}} {{secrets.FOO3}}"}));
+    let variables = object(json!({"headers": {"a": "{{secrets.FOO}}", "b": "{{secrets.FOO2}} {{secrets.FOO3}}"}}));
     let error = secrets.bind(variables, &SCOPE).await.err().unwrap();
     assert_eq!(error.remedy, Remedy::Incident);
     assert_eq!(
@@ -203,7 +204,7 @@ async fn a_missing_secret_is_an_incident_that_says_where_it_was_looked_for() {
     assert_eq!(
         error.message,
         format!(
-            "Secret with name 'FOO2' is not available (field `test2`). This worker looked for the environment \
+            "Secret with name 'FOO2' is not available (field `headers.b`). This worker looked for the environment \
              variable SECRET_FOO2 and for the file {}. Missing as well: 'FOO3'.",
             file.display()
         )

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::line;
 use crate::config::Config;
+use crate::secrets::allow_list::AllowList;
 use crate::secrets::policy::{Policy, Rule};
 
 /// Prints the policy of this configuration.
@@ -113,6 +114,8 @@ fn print_text(config: &Config, names: &[Seen]) {
         };
         line(format_args!("  {:24}  {goes}  ({})", seen.name, seen.place));
     }
+    let allow_list = AllowList::new(config.secrets.allow_list.clone());
+    line(format_args!("Where in a task: {}", allow_list.describe()));
     let network: Vec<String> = config.network.iter().map(ToString::to_string).collect();
     line(format_args!(
         "Tasks reach the public Internet, the hosts above that are named one by one, and: {}",
@@ -159,6 +162,7 @@ fn as_value(config: &Config, names: &[Seen]) -> Value {
         "rules": rules,
         "withoutRule": {"tokenEndpoints": authorities, "organizations": organizations},
         "secrets": seen,
+        "fields": AllowList::new(config.secrets.allow_list.clone()).describe(),
         "network": {"allow": config.network.iter().map(ToString::to_string).collect::<Vec<_>>()},
         "output": {
             "onSecret": format!("{:?}", config.secrets.output.on_secret).to_lowercase(),

@@ -22,6 +22,7 @@ use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
 use crate::secrets::Known;
+use crate::secrets::allow_list::AllowList;
 use crate::secrets::masked_output::MaskedOutput;
 use crate::worker::{self, Ended, Pipeline};
 
@@ -79,6 +80,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     for used in &config.used {
         tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");
     }
+    tracing::info!("{}", AllowList::new(config.secrets.allow_list.clone()).describe());
     if config
         .secrets
         .environment
@@ -135,7 +137,8 @@ impl Parts {
             limits: config.feel.clone(),
             ..feel::Settings::default()
         });
-        let pipeline = Pipeline::new(connectors, config.secrets(), mapper, Progress::none());
+        let secrets = config.secrets().map_err(http_fault)?;
+        let pipeline = Pipeline::new(connectors, secrets, mapper, Progress::none());
         Ok(Self {
             engine,
             pipeline: Arc::new(pipeline),

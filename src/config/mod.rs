@@ -9,15 +9,20 @@ pub mod reference;
 pub mod settings;
 mod sources;
 mod starts;
+mod stores;
 mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::secrets::allow_list;
+use crate::secrets::cached::{Ages, Cached};
 use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
+use crate::secrets::provider::Provider;
 use crate::secrets::redaction::Label;
+use crate::secrets::vault;
 use crate::secrets::{self, environment};
 use crate::{connector, engine as engine_room, feel, http, worker};
 pub use file::RuleText;
@@ -33,6 +38,10 @@ pub struct Config {
     pub worker: worker::Settings,
     /// Where secrets come from.
     pub secrets: secrets::Settings,
+    /// HashiCorp Vault as a store of secrets.
+    pub vault: Option<vault::Settings>,
+    /// How long values of remote stores count.
+    pub ages: Ages,
     /// Where they may go.
     pub policy: policy::Settings,
     /// What tasks may reach beside the public Internet.
@@ -113,6 +122,11 @@ impl Config {
         Self {
             network,
             engine,
+            vault: stores::vault(s),
+            ages: Ages {
+                fresh: s.duration("secrets.fresh"),
+                stale: s.duration("secrets.stale"),
+            },
             worker: worker::Settings {
                 max_jobs: s.count("worker.max_jobs", 1..=100_000),
                 own_max_jobs: s.own_max_jobs(1..=100_000),
@@ -136,7 +150,21 @@ impl Config {
                     process_aware: s.switch("secrets.process_aware"),
                 }),
                 directory: s.optional("secrets.directory").map(PathBuf::from),
+                dotenv: s.optional("secrets.dotenv").map(PathBuf::from),
+                order: s.store_kinds("secrets.order"),
                 bare_references: s.switch("secrets.bare_references"),
+                allow_list: allow_list::Settings {
+                    diagrams: s.optional("secrets.diagrams").map(PathBuf::from),
+                    mode: match s.choice("secrets.allow_list") {
+                        "lax" => allow_list::Mode::Lax,
+                        "off" => allow_list::Mode::Off,
+                        _ => allow_list::Mode::Strict,
+                    },
+                    fields: match s.choice("secrets.fields") {
+                        "all" => allow_list::Fields::All,
+                        _ => allow_list::Fields::Credentials,
+                    },
+                },
                 output: secrets::output::Settings {
                     on_secret: match s.choice("secrets.on_secret_in_output") {
                         "mask" => OnSecret::Mask,
@@ -190,6 +218,14 @@ impl Config {
 
     /// Credentials of the worker itself are no more to be seen than those of tasks.
     fn remember_credentials(&self) {
+        match self.vault.as_ref().map(|vault| &vault.auth) {
+            Some(vault::Auth::Token(token)) => self.known.remember(&Label::Setting("vault.token".into()), token),
+            Some(vault::Auth::AppRole { secret_id, .. }) => {
+                self.known
+                    .remember(&Label::Setting("vault.secret_id".into()), secret_id);
+            }
+            _ => {}
+        }
         let (key, value) = match &self.engine.credentials {
             engine_room::Credentials::None => return,
             engine_room::Credentials::Basic { password, .. } => ("engine.password", password),
@@ -199,8 +235,17 @@ impl Config {
     }
 
     /// The secrets of this configuration, environment variables read from the process.
-    pub fn secrets(&self) -> secrets::Secrets {
-        secrets::Secrets::from_settings(&self.secrets, |name| std::env::var(name).ok()).remembering(self.known.clone())
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn secrets(&self) -> Result<secrets::Secrets, http::Error> {
+        let mut far: Vec<Box<dyn Provider>> = Vec::new();
+        if let Some(settings) = &self.vault {
+            let vault = vault::Vault::new(http::Client::new()?, settings.clone(), self.known.clone());
+            far.push(Box::new(Cached::new(vault, self.ages)));
+        }
+        let variable = |name: &str| std::env::var(name).ok();
+        Ok(secrets::Secrets::from_settings_and(&self.secrets, variable, far).remembering(self.known.clone()))
     }
 
     /// The guard of URLs that come from tasks. A host that operations name elsewhere (in a rule, among the organisations)

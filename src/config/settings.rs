@@ -121,11 +121,31 @@ pub const SETTINGS: &[Setting] = &[
         .or(&["CAMUNDA_CONNECTOR_SECRETPROVIDER_ENVIRONMENT_PROCESSDEFINITIONAWARE"]),
     setting("secrets.directory", Kind::Text, "", "Directory with a file per secret (a mounted Kubernetes secret), asked after the environment.")
         .flag("secrets-directory"),
+    setting("secrets.dotenv", Kind::Text, "", "File with a line NAME=value per secret, asked after the directory."),
+    setting("secrets.order", Kind::List, "", "Kinds of stores in the order in which they are asked: environment, directory, dotenv, vault, azure-key-vault. The first that has a name wins; what is not named comes last."),
+    setting("secrets.fresh", Kind::Duration, "5m", "How long a value of a remote store (Vault, Key Vault) is used before it is asked for again."),
+    setting("secrets.stale", Kind::Duration, "1h", "How old a value of a remote store may be while the store does not answer."),
     setting("secrets.bare_references", Kind::Switch, "true", "Is secrets.NAME without braces a reference too?"),
+    setting("secrets.diagrams", Kind::Text, "", "Directory with the deployed diagrams (.bpmn): a task may use a secret only in the fields where its own input mappings declare it."),
+    setting("secrets.allow_list", Kind::Choice(&["strict", "lax", "off"]), "strict", "With secrets.diagrams: refuse what no diagram declares (strict), allow everything to processes without a diagram (lax), or do not ask them (off)."),
+    setting("secrets.fields", Kind::Choice(&["credentials", "all"]), "credentials", "Without secrets.diagrams: where references are resolved. credentials: authentication, headers, clientTls, organizationUri and a URL before its query."),
     setting("secrets.on_secret_in_output", Kind::Choice(&["incident", "mask"]), "incident", "What happens when the result of a task would hold the value of a secret of its own, or a token: an incident, or *** in its place."),
     setting("secrets.allow_in_output", Kind::List, "", "Names of secrets (* stands for any characters) that results may hold, e.g. a client id that is kept as a secret."),
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
     setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
+    setting("vault.address", Kind::Text, "", "HashiCorp Vault, KV version 2, as a store of secrets: its address. {{secrets.NAME}} is the field NAME of the entry at vault.path.")
+        .or(&["VAULT_ADDR"]),
+    setting("vault.namespace", Kind::Text, "", "Vault's namespace, where there are any.")
+        .or(&["VAULT_NAMESPACE"]),
+    setting("vault.mount", Kind::Text, "secret", "Mount of the KV store."),
+    setting("vault.path", Kind::Text, "deskhand", "Path of the entry below the mount; {{secrets.team/NAME}} is the field NAME of the entry team below it."),
+    setting("vault.token", Kind::Secret, "", "Signing in to Vault with a token.")
+        .or(&["VAULT_TOKEN"]),
+    setting("vault.role_id", Kind::Text, "", "Signing in to Vault as an AppRole: its id."),
+    setting("vault.secret_id", Kind::Secret, "", "Signing in to Vault as an AppRole: its secret id."),
+    setting("vault.kubernetes_role", Kind::Text, "", "Signing in to Vault as a Kubernetes service account: the role."),
+    setting("vault.kubernetes_token_file", Kind::Text, "/var/run/secrets/kubernetes.io/serviceaccount/token", "The service account's token."),
+    setting("vault.auth_mount", Kind::Text, "", "Mount of the auth method. Default: approle or kubernetes."),
     setting("network.allow", Kind::List, "", "Addresses (10.0.0.0/8) and hosts (billing.internal, *.internal.example.com:8443) that tasks may reach beside the public Internet. Hosts that a secrets.rule or secrets.organizations names one by one are allowed by that."),
     setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),
     setting(

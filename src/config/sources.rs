@@ -274,6 +274,20 @@ impl<'a> Sources<'a> {
         hosts
     }
 
+    /// Kinds of stores of secrets.
+    pub(super) fn store_kinds(&mut self, key: &str) -> Vec<String> {
+        const KINDS: [&str; 5] = ["environment", "directory", "dotenv", "vault", "azure-key-vault"];
+        let kinds = self.list(key);
+        for unknown in kinds.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
+            let place = self.place(key);
+            self.fault(
+                place,
+                format!("`{unknown}` is no kind of store; there are {}", KINDS.join(", ")),
+            );
+        }
+        kinds
+    }
+
     /// Addresses and hosts that tasks may reach.
     pub(super) fn allowed_network(&mut self, key: &str) -> Vec<Allowed> {
         let mut allowed = Vec::new();

@@ -2,10 +2,13 @@
 //!
 //! In go a job's variables with `{{secrets.NAME}}` in them; out come the same variables with values ([`Bound`]), and the
 //! list of what was put where, which [`policy`] and [`redaction`] need. [`reference`] is the grammar, [`resolve`] asks
-//! the providers ([`environment`], [`directory`]).
+//! the providers ([`environment`], [`directory`], [`dotenv`], [`vault`]; those far away through [`cached`]).
 
+pub mod allow_list;
 pub mod bind;
+pub mod cached;
 pub mod directory;
+pub mod dotenv;
 pub mod environment;
 mod forms;
 pub mod hosts;
@@ -18,6 +21,7 @@ pub mod redaction;
 pub mod reference;
 pub mod resolve;
 mod tree;
+pub mod vault;
 
 pub use bind::{Bound, Used};
 pub use known::Known;

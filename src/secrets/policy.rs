@@ -418,6 +418,7 @@ mod tests {
             let scope = SecretScope {
                 tenant_id,
                 bpmn_process_id,
+                element_id: "task",
             };
             policy.for_job(&scope).check(&["A"], &url, Destination::Api)
         };

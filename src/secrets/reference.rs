@@ -18,7 +18,7 @@ const KEYWORD: &str = "secrets.";
 static FIND_KEYWORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEYWORD));
 
 /// How a reference is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `{{secrets.NAME}}`.
     Braced,

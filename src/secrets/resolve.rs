@@ -7,8 +7,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::allow_list::{self, AllowList, Place, Refusal};
 use super::bind::Bound;
 use super::directory::Directory;
+use super::dotenv::Dotenv;
 use super::environment::{self, Environment};
 use super::known::Known;
 use super::output;
@@ -30,10 +32,16 @@ pub struct Settings {
     pub environment: Option<environment::Settings>,
     /// A directory of files, asked after the environment.
     pub directory: Option<std::path::PathBuf>,
+    /// A dotenv file.
+    pub dotenv: Option<std::path::PathBuf>,
+    /// Kinds of providers in the order in which they are asked; those that are not named come last.
+    pub order: Vec<String>,
     /// Is `secrets.NAME` without braces a reference?
     pub bare_references: bool,
     /// What results may hold.
     pub output: output::Settings,
+    /// Where references are resolved.
+    pub allow_list: allow_list::Settings,
 }
 
 impl Default for Settings {
@@ -41,8 +49,11 @@ impl Default for Settings {
         Self {
             environment: Some(environment::Settings::default()),
             directory: None,
+            dotenv: None,
+            order: Vec::new(),
             bare_references: true,
             output: output::Settings::default(),
+            allow_list: allow_list::Settings::default(),
         }
     }
 }
@@ -54,6 +65,7 @@ pub struct Secrets {
     grammar: Grammar,
     known: Known,
     output: Arc<output::Settings>,
+    allow_list: Arc<AllowList>,
 }
 
 impl Secrets {
@@ -64,7 +76,20 @@ impl Secrets {
             grammar: Grammar { bare: bare_references },
             known: Known::default(),
             output: Arc::default(),
+            allow_list: Arc::new(AllowList::open()),
         }
+    }
+
+    /// The same, with references resolved only where this list allows them.
+    #[must_use]
+    pub fn allowing(mut self, settings: allow_list::Settings) -> Self {
+        self.allow_list = Arc::new(AllowList::new(settings));
+        self
+    }
+
+    /// Where references are resolved.
+    pub fn allow_list(&self) -> &AllowList {
+        &self.allow_list
     }
 
     /// The same, with every value that is resolved remembered there.
@@ -112,6 +137,15 @@ impl Secrets {
 
     /// The configured providers; environment variables are read through `lookup`.
     pub fn from_settings(settings: &Settings, lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::from_settings_and(settings, lookup, Vec::new())
+    }
+
+    /// The configured providers and those that need more than settings.
+    pub fn from_settings_and(
+        settings: &Settings,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+        far: Vec<Box<dyn Provider>>,
+    ) -> Self {
         let mut providers: Vec<Box<dyn Provider>> = Vec::new();
         if let Some(environment) = &settings.environment {
             providers.push(Box::new(Environment::new(environment.clone(), lookup)));
@@ -119,7 +153,15 @@ impl Secrets {
         if let Some(directory) = &settings.directory {
             providers.push(Box::new(Directory::new(directory)));
         }
-        Self::new(providers, settings.bare_references).with_output(settings.output.clone())
+        if let Some(dotenv) = &settings.dotenv {
+            providers.push(Box::new(Dotenv::new(dotenv)));
+        }
+        providers.extend(far);
+        let place = |kind: &str| settings.order.iter().position(|one| one == kind).unwrap_or(usize::MAX);
+        providers.sort_by_key(|provider| place(provider.kind()));
+        Self::new(providers, settings.bare_references)
+            .with_output(settings.output.clone())
+            .allowing(settings.allow_list.clone())
     }
 
     /// Puts the secrets into the variables.
@@ -128,9 +170,20 @@ impl Secrets {
     /// An incident when a secret is missing or the variables exceed a bound; a postponed job when a provider cannot
     /// answer.
     pub async fn bind(&self, mut variables: Map<String, Value>, scope: &SecretScope<'_>) -> Result<Bound, JobError> {
-        let needed = needed(&variables, self.grammar)?;
+        let (needed, places) = needed(&variables, self.grammar)?;
         if needed.is_empty() {
             return Ok(Bound::plain(variables));
+        }
+        let places: Vec<Place> = places.into_iter().collect();
+        match self.allow_list.check(&places, scope).await {
+            Ok(()) => {}
+            Err(Refusal::Refused(error)) => return Err(*error),
+            Err(Refusal::Unknown(error)) => {
+                let error = format!(
+                    "It cannot be said whether this task may use its secrets: {error}. Nothing was tried; the job waits."
+                );
+                return Err(JobError::connector("SECRETS_UNAVAILABLE", error).with_remedy(Remedy::Postpone(STORE_DOWN)));
+            }
         }
         let mut values = HashMap::with_capacity(needed.len());
         let mut resolved = Vec::with_capacity(needed.len());

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::allow_list::Place;
 use super::bind::Used;
 use super::reference::{Form, Reference, references};
 use crate::outcome::JobError;
@@ -45,23 +46,28 @@ impl Grammar {
     }
 }
 
-/// The names that these variables refer to, each once, in the order of first use.
-pub(super) fn needed(variables: &Map<String, Value>, grammar: Grammar) -> Result<Vec<Needed>, JobError> {
+/// The names that these variables refer to, each once, in the order of first use; and each field that holds one.
+pub(super) fn needed(
+    variables: &Map<String, Value>,
+    grammar: Grammar,
+) -> Result<(Vec<Needed>, HashSet<Place>), JobError> {
     let mut search = Search {
         grammar,
         found: Vec::new(),
         known: HashSet::new(),
+        places: HashSet::new(),
         count: 0,
         path: Path::default(),
     };
     search.object(variables)?;
-    Ok(search.found)
+    Ok((search.found, search.places))
 }
 
 struct Search {
     grammar: Grammar,
     found: Vec<Needed>,
     known: HashSet<String>,
+    places: HashSet<Place>,
     count: usize,
     path: Path,
 }
@@ -99,6 +105,16 @@ impl Search {
                     "This job refers to secrets more than {MOST_REFERENCES} times. Give it fewer references."
                 )));
             }
+            let in_query = self.path.text == "url" && text[..reference.place.start].contains('?');
+            self.places.insert(Place {
+                name: reference.name.to_owned(),
+                form: reference.form,
+                path: if in_query {
+                    "url?".to_owned()
+                } else {
+                    self.path.text.clone()
+                },
+            });
             if !self.known.contains(reference.name) {
                 self.known.insert(reference.name.to_owned());
                 self.found.push(Needed {
