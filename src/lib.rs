@@ -21,7 +21,7 @@
 //! | [`mapping`]   | `resultVariable`, `resultExpression`, `errorExpression` over a response                 |
 //! | [`feel`]      | the FEEL engine: text → program → value                                                 |
 //!
-//! Two leaves that several rooms read: [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
+//! Leaves that several rooms read: [`metrics`] (what operations count), [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
 //! probably meant).
 //!
 //! Around them: [`cli`] (one file a subcommand), [`config`] (what was typed → what it means), [`admin`] (the port for
@@ -37,6 +37,7 @@ pub mod http;
 pub mod iso_duration;
 pub mod job;
 pub mod mapping;
+pub mod metrics;
 pub mod microsoft;
 pub mod outcome;
 pub mod progress;

@@ -232,6 +232,76 @@ async fn it_is_ready_once_the_engine_was_seen_and_the_healthcheck_says_so() {
     assert_eq!(deskhand.ended().0.code(), Some(0));
 }
 
+/// An answer of the admin port: status and body.
+async fn ask(method: reqwest::Method, admin: &str, path: &str, body: &str) -> (u16, String) {
+    let url = format!("http://{admin}{path}");
+    let request = reqwest::Client::new().request(method, url).body(body.to_owned());
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_port_counts_changes_the_log_and_says_why_it_is_not_ready() {
+    use reqwest::Method;
+    let gateway = FakeGateway::start().await;
+    let target = slow_target(Duration::from_millis(500)).await;
+    let rules = TestRules::new(&target.to_string());
+    let url = gateway.url();
+    let admin = free_address().await;
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+        ("DESKHAND_ADMIN_LISTEN", admin.as_str()),
+    ];
+    let mut deskhand = Deskhand::start(&["run", "--config", rules.path()], &environment);
+    deskhand.until("the engine is there");
+
+    assert_eq!(ask(Method::GET, &admin, "/log-level", "").await, (200, "info\n".into()));
+    let changed = ask(Method::PUT, &admin, "/log-level", "info,deskhand::worker=debug").await;
+    assert_eq!(changed, (200, "info,deskhand::worker=debug\n".into()));
+    let wrong = ask(Method::PUT, &admin, "/log-level", "deskhand=loud").await;
+    assert!(wrong.0 == 400 && wrong.1.contains("not a filter"), "{wrong:?}");
+
+    gateway.push(rest_job(1, &format!("http://{target}/slow"))).await;
+    assert!(matches!(gateway.outcome().await, Said::Complete { key: 1, .. }));
+    let counted = |text: &str| {
+        [
+            "deskhand_jobs_total{job_type=\"io.camunda:http-json:1\",outcome=\"completed\"} 1",
+            "deskhand_jobs_received_total{job_type=\"io.camunda:http-json:1\",way=\"push\"} 1",
+            "deskhand_commands_total{command=\"complete\",result=\"acknowledged\"} 1",
+            "deskhand_http_requests_total{host=\"127.0.0.1\",status=\"200\"} 1",
+            "deskhand_permits{pool=\"shared\"} 32",
+        ]
+        .into_iter()
+        .find(|line| !text.contains(line))
+    };
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let (status, text) = ask(Method::GET, &admin, "/metrics", "").await;
+        assert_eq!(status, 200);
+        assert!(!text.contains("very-s3cret-token"));
+        match counted(&text) {
+            None => break,
+            Some(missing) => assert!(Instant::now() < give_up, "{missing} is not in\n{text}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    gateway.push(rest_job(2, &format!("http://{target}/slow"))).await;
+    deskhand.until("job received");
+    deskhand.signal("TERM");
+    deskhand.until("asked to stop");
+    let (mut status, mut why) = ask(Method::GET, &admin, "/ready", "").await;
+    while status == 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        (status, why) = ask(Method::GET, &admin, "/ready", "").await;
+    }
+    assert!(status == 503 && why.contains("told to stop"), "{status} {why}");
+    assert_eq!(ask(Method::GET, &admin, "/live", "").await.0, 200);
+    assert!(matches!(gateway.outcome().await, Said::Complete { key: 2, .. }));
+    assert_eq!(deskhand.ended().0.code(), Some(0));
+}
+
 async fn free_address() -> String {
     tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

@@ -263,7 +263,15 @@ fn request(seen: &Seen) -> Value {
 
 /// Headers that belong to the HTTP library are left out; a JSON body compares as JSON, a form as its set of pairs.
 fn comparable_request(method: &Value, uri: &Value, mut headers: BTreeMap<String, Value>, body: &str) -> Value {
-    for name in ["accept", "accept-encoding", "connection", "host", "user-agent"] {
+    for name in [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "host",
+        "traceparent",
+        "user-agent",
+        "x-request-id",
+    ] {
         headers.remove(name);
     }
     let is_form = headers

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::output::complain;
 use super::settings::{Settings, not_started};
 use super::signals::Signals;
 use super::{FAILURE, INTERNAL, USAGE};
-use crate::admin::{self, Readiness};
+use crate::admin::{self, LogLevel, Readiness};
 use crate::config::{Config, Log};
 use crate::engine::Engine;
 use crate::engine::credentials::Authority;
@@ -51,10 +53,13 @@ pub(super) async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = start_logging(&config.log, &config.known) {
-        complain(format_args!("{error}"));
-        return ExitCode::from(USAGE);
-    }
+    let log_level = match start_logging(&config.log, &config.known) {
+        Ok(log_level) => log_level,
+        Err(error) => {
+            complain(format_args!("{error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
     quiet_panics();
     let parts = match Parts::new(&config) {
         Ok(parts) => parts,
@@ -73,7 +78,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     }
     let readiness = Readiness::default();
     if let Some(listen) = config.admin
-        && let Err(error) = admin::start(listen, readiness.clone()).await
+        && let Err(error) = admin::start(listen, readiness.clone(), log_level, config.known.clone()).await
     {
         return not_started("the port for operations", listen, &error);
     }
@@ -89,6 +94,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     {
         tracing::warn!("secrets.prefix is empty: a task can name any environment variable of this process as a secret");
     }
+    readiness.clone().until_stopped(stop.clone());
     let seen = tokio::spawn(look_for_engine(parts.engine.clone(), readiness.clone()));
     let ended = worker::run(
         parts.engine,
@@ -167,23 +173,33 @@ async fn look_for_engine(engine: Engine, readiness: Readiness) {
     }
 }
 
-fn start_logging(log: &Log, known: &Known) -> Result<(), String> {
+fn start_logging(log: &Log, known: &Known) -> Result<LogLevel, String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         format!(
             "log.filter `{}` is not a filter like info,deskhand::engine=debug ({error})",
             log.filter
         )
     })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(MaskedOutput::new(known.clone(), std::io::stderr))
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let started = if log.json {
-        subscriber.json().try_init()
+        registry.with(lines.json()).try_init()
     } else {
-        subscriber.try_init()
+        registry.with(lines).try_init()
     };
+    let started = started.map(|()| log_level(&log.filter, handle));
     started.map_err(|error| format!("logging cannot be started: {error}"))
+}
+
+/// What is logged, as a value that the port for operations can change.
+fn log_level<S: 'static>(filter: &str, handle: reload::Handle<EnvFilter, S>) -> LogLevel {
+    LogLevel::new(filter, move |text| {
+        let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    })
 }
 
 /// A panic's message may hold anything a job brought along: the place is said, the message is not.

@@ -179,6 +179,6 @@ pub const SETTINGS: &[Setting] = &[
         .flag("log"),
     setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")
         .flag("log-format"),
-    setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready), e.g. 0.0.0.0:9600. Empty: no such port.")
+    setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready, /metrics, /log-level), e.g. 0.0.0.0:9600. Empty: no such port.")
         .flag("admin-listen"),
 ];

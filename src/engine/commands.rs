@@ -11,6 +11,7 @@ use super::channel::CALL_TIMEOUT;
 use super::gateway::{CompleteJobRequest, FailJobRequest, ThrowErrorRequest};
 use super::intake::Reason;
 use crate::job::Job;
+use crate::metrics::metrics;
 use crate::outcome::Outcome;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -31,6 +32,29 @@ pub enum Told {
     Unheard(String),
     /// Not said, because our lease is over and saying it would free the job while somebody else works on it.
     Lapsed,
+}
+
+impl Told {
+    /// Its name in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Told::Acknowledged => "acknowledged",
+            Told::Gone(_) => "gone",
+            Told::TooLarge => "too-large",
+            Told::Refused(_) => "refused",
+            Told::Unheard(_) => "unheard",
+            Told::Lapsed => "lapsed",
+        }
+    }
+}
+
+fn command(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Complete { .. } => "complete",
+        Outcome::Fail { .. } => "fail",
+        Outcome::BpmnError { .. } => "throw-error",
+        Outcome::Abandon { .. } => "none",
+    }
 }
 
 /// Our hold on a job, as far as we know it ourselves.
@@ -62,6 +86,13 @@ impl Commands {
     /// accepted as long as nobody else finished the job, so `until` may lie beyond the lease; a failure is not said after
     /// it.
     pub async fn tell(&self, job: &Job, outcome: &Outcome, held: &dyn Held, until: Instant) -> Told {
+        let began = Instant::now();
+        let told = self.tell_until(job, outcome, held, until).await;
+        metrics().command(command(outcome), told.label(), began.elapsed());
+        told
+    }
+
+    async fn tell_until(&self, job: &Job, outcome: &Outcome, held: &dyn Held, until: Instant) -> Told {
         let mut unsure = false;
         let mut pause = FIRST_PAUSE;
         loop {

@@ -16,6 +16,7 @@ use super::Engine;
 use super::channel::CALL_TIMEOUT;
 use super::gateway::{ActivateJobsRequest, ActivatedJob, StreamActivatedJobsRequest, TenantFilter};
 use crate::job::Job;
+use crate::metrics::metrics;
 
 /// A stream that lived this long counts as healthy: the next failure starts with the shortest pause again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
@@ -137,6 +138,7 @@ impl Push {
             tenant_filter: tenant_filter(&engine),
             with_lease: subscription.with_lease,
         };
+        metrics().stream_opened(&message.r#type);
         async move {
             let request = engine.authority.authorize(message).await?;
             Ok(engine
@@ -150,6 +152,7 @@ impl Push {
     }
 
     fn reopen_later(&mut self, status: Option<&Status>) {
+        metrics().stream_ended(&self.subscription.job_type);
         if self.opened.elapsed() >= HEALTHY_AFTER {
             self.pause = FIRST_PAUSE;
         }

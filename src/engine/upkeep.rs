@@ -14,6 +14,7 @@ use super::commands::{Commands, Held, json, lapsed};
 use super::gateway::{SetVariablesRequest, UpdateJobTimeoutRequest};
 use super::intake::millis;
 use crate::job::Job;
+use crate::metrics::metrics;
 
 /// In flight at once, of heartbeats and of notes each. (Seen on 8.6.0: of 1,000 heartbeats at once about 120 were taken.)
 const AT_ONCE: usize = 24;
@@ -94,7 +95,11 @@ impl Commands {
             }
             self.engine.unary.clone().set_variables(request).await.map(drop)
         };
-        self.patiently(call, held, NOTE_PATIENCE, LONGEST_PAUSE).await
+        let began = Instant::now();
+        let answer = self.patiently(call, held, NOTE_PATIENCE, LONGEST_PAUSE).await;
+        let result = if answer.is_ok() { "acknowledged" } else { "refused" };
+        metrics().command("set-variables", result, began.elapsed());
+        answer
     }
 
     /// Tries a call that may be repeated, with growing pauses.

@@ -1,7 +1,7 @@
 //! One request, one answer: the request goes out over a client's connections, the answer comes in whole and bounded.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::ext::ReasonPhrase;
 use reqwest::Method;
@@ -9,10 +9,23 @@ use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use tokio::sync::watch;
 
 use super::connect::{Connecting, Phase};
-use super::{Answer, Error, Request};
+use super::{Answer, Error, Request, trace};
+use crate::metrics::metrics;
 
 /// Sends the request, follows nothing, and reads the answer whole.
-pub(super) async fn once(client: &reqwest::Client, request: Request) -> Result<Answer, Error> {
+pub(super) async fn once(client: &reqwest::Client, mut request: Request) -> Result<Answer, Error> {
+    trace::mark(&mut request.headers);
+    let host = request.url.host_str().unwrap_or_default().to_owned();
+    let began = Instant::now();
+    let answer = send(client, request).await;
+    match &answer {
+        Ok(answer) => metrics().http(&host, &answer.status.to_string(), began.elapsed()),
+        Err(_) => metrics().http(&host, "error", began.elapsed()),
+    }
+    answer
+}
+
+async fn send(client: &reqwest::Client, request: Request) -> Result<Answer, Error> {
     let read = request.read_timeout;
     let limit = request.max_answer_bytes;
     let (connecting, phase) = Connecting::within(request.connect_timeout);

@@ -18,6 +18,7 @@ mod retry_after;
 #[cfg(test)]
 mod tests;
 pub mod token;
+pub mod trace;
 
 use std::time::{Duration, SystemTime};
 

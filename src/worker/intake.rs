@@ -16,6 +16,7 @@ use super::permits::{Permit, Pool};
 use super::running::Running;
 use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
+use crate::metrics::metrics;
 
 /// The most that one poll asks for.
 const LARGEST_BATCH: usize = 32;
@@ -183,7 +184,9 @@ impl Intake {
         let read = self.running.clock.now();
         let age = ages.of(&read, job.deadline, length);
         let lease = Lease::new(read.before(age), length);
+        metrics().job_buffered(self.job_type(), age);
         if age <= length / 3 {
+            metrics().job_received(self.job_type(), "push");
             return self.running.begin(job, permit, lease);
         }
         tracing::info!(job = job.key, ?age, "lay too long in a buffer; not begun");
@@ -243,6 +246,7 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
             } else {
                 tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll failed");
             }
+            metrics().poll(&subscription.job_type, "failed");
             return Found::Nothing;
         }
     };
@@ -251,16 +255,27 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
             Ok(Some(jobs)) => {
                 for job in jobs {
                     match permits.pop() {
-                        Some(permit) => running.begin(job, permit, lease),
+                        Some(permit) => {
+                            metrics().job_received(&subscription.job_type, "poll");
+                            running.begin(job, permit, lease);
+                        }
                         // More than was asked for: not ours to keep.
                         None => running.hand_back(&job, lease).await,
                     }
                 }
             }
-            Ok(None) if permits.is_empty() => return Found::Full,
-            Ok(None) => return Found::Some(asked - permits.len()),
+            Ok(None) => {
+                let found = asked - permits.len();
+                metrics().poll(&subscription.job_type, if found > 0 { "found" } else { "empty" });
+                return if permits.is_empty() {
+                    Found::Full
+                } else {
+                    Found::Some(found)
+                };
+            }
             Err(status) => {
                 tracing::debug!(job_type = subscription.job_type, code = ?status.code(), reason = status.message(), "the poll broke off");
+                metrics().poll(&subscription.job_type, "failed");
                 return Found::Nothing;
             }
         }

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, Subscription};
 use crate::job::Job;
+use crate::metrics::metrics;
 use crate::progress::Progress;
 use car_park::CarPark;
 pub use clock::Clock;
@@ -118,6 +119,15 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Ended {
     let permits = Permits::new(settings.max_jobs, settings.own_max_jobs.clone(), settings.max_parked);
+    metrics().before_reading({
+        let permits = permits.clone();
+        move |metrics| {
+            for (name, pool) in permits.pools() {
+                metrics.permits(name, pool.size(), pool.free());
+            }
+            metrics.parked(permits.parked());
+        }
+    });
     let tasks = TaskTracker::new();
     let let_go = CancellationToken::new();
     let running = Arc::new(Running {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::car_park::CarPark;
 use super::clock::Clock;
@@ -23,8 +24,10 @@ use super::{Leases, Pipeline, named, pipeline};
 use crate::connector::News;
 use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
+use crate::http::trace::{TraceId, traced};
 use crate::job::Job;
 use crate::mapping;
+use crate::metrics::metrics;
 use crate::outcome::{JobError, Outcome};
 use crate::progress::{Progress, Step};
 use crate::runs::journal;
@@ -110,7 +113,17 @@ impl Running {
     /// Works on a job that is among the held ones.
     pub(super) fn go_on(self: &Arc<Self>, job: Job, permit: Permit, grip: Arc<Grip>, from: From) {
         let running = self.clone();
-        self.tasks.spawn(async move {
+        let trace = TraceId::random();
+        let span = tracing::info_span!(
+            "job",
+            key = job.key,
+            job_type = job.job_type,
+            process = job.bpmn_process_id,
+            instance = job.process_instance_key,
+            element = job.element_id,
+            %trace,
+        );
+        let working = async move {
             let guard = Guard {
                 running: &running,
                 key: job.key,
@@ -121,7 +134,8 @@ impl Running {
                 (After::Told, guard) => drop(guard),
                 (After::Free, guard) => running.begin_next(guard.let_go()),
             }
-        });
+        };
+        self.tasks.spawn(traced(trace, working).instrument(span));
     }
 
     /// A parked job is not ours any more, or was handed back.
@@ -155,6 +169,7 @@ impl Running {
             variables: Map::new(),
         };
         let told = self.commands.tell(job, &outcome, &grip, until).await;
+        metrics().job_lost(&job.job_type, "handed-back");
         tracing::debug!(job = job.key, ?told, "handed back");
     }
 
@@ -196,6 +211,7 @@ impl Running {
         match ended {
             Ok(Outcome::Abandon { reason }) => {
                 self.left.fetch_add(1, Ordering::Relaxed);
+                metrics().job_lost(&job.job_type, "left");
                 tracing::warn!(job = job.key, reason, "job left to its lease");
                 After::Told
             }
@@ -207,6 +223,7 @@ impl Running {
                 }
             }
             Err(reason) => {
+                metrics().job_lost(&job.job_type, "lease-lost");
                 tracing::info!(job = job.key, reason, "job let go");
                 After::Free
             }
@@ -266,6 +283,10 @@ impl Running {
             Outcome::BpmnError { message, .. } => message.clone(),
             Outcome::Complete { .. } | Outcome::Abandon { .. } => None,
         };
+        match &told {
+            Told::Acknowledged => metrics().job_answered(&job.job_type, said.label(), began.elapsed()),
+            other => metrics().job_lost(&job.job_type, other.label()),
+        }
         match told {
             Told::Acknowledged => {
                 let reason = message.as_deref();

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::super::Client;
 use super::super::fingerprint::Fingerprint;
 use super::{TokenError, TokenFault, TokenRequest};
+use crate::metrics::metrics;
 use crate::secrets::Known;
 use crate::secrets::redaction::Label;
 
@@ -139,6 +140,8 @@ impl Tokens {
         let known = self.known.clone();
         let fetching = tokio::spawn(async move {
             let fetched = fetch(&client, &request).await;
+            let result = if fetched.is_ok() { "fetched" } else { "failed" };
+            metrics().token_fetched(request.endpoint.host_str().unwrap_or_default(), result);
             if let Ok(fetched) = &fetched {
                 let host = request.endpoint.host_str().unwrap_or_default();
                 known.remember(&Label::Token(host.into()), &fetched.token);

@@ -1,0 +1,321 @@
+//! What operations count: one set of numbers for the process, filled where things happen, read by the port for operations.
+//!
+//! Labels hold names of settings, job types, hosts and statuses, never a value of a job.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// So many hosts have numbers of their own; tasks can name any number of hosts.
+const MOST_HOSTS: usize = 200;
+const OTHER_HOSTS: &str = "other";
+
+/// Seconds: from one round trip on loopback to a lease.
+const BUCKETS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0,
+];
+
+type Texts<'a> = &'a [(&'static str, &'a str)];
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+type Gauges = Family<Labels, Gauge>;
+type Times = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// Every number of the process.
+pub struct Metrics {
+    registry: Registry,
+    jobs: Counters,
+    jobs_received: Counters,
+    jobs_lost: Counters,
+    job_seconds: Times,
+    buffered_seconds: Times,
+    permits: Gauges,
+    permits_free: Gauges,
+    jobs_parked: Gauge,
+    commands: Counters,
+    command_seconds: Times,
+    heartbeats: Counters,
+    stream_up: Gauges,
+    stream_openings: Counters,
+    polls: Counters,
+    token_fetches: Counters,
+    http_requests: Counters,
+    http_seconds: Times,
+    hosts: Mutex<HashSet<String>>,
+    refresh: Mutex<Option<Refresh>>,
+    series: Vec<String>,
+}
+
+/// Sets the numbers that are looked up rather than counted.
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// The numbers of this process.
+pub fn metrics() -> &'static Metrics {
+    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+    &METRICS
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut registry = Registry::with_prefix("deskhand");
+        let times = || Times::new_with_constructor(|| Histogram::new(BUCKETS));
+        let mut series = vec!["deskhand_build_info".to_owned()];
+        macro_rules! registered {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                let suffixes: &[&str] = match metric.metric_type() {
+                    MetricType::Counter => &["_total"],
+                    MetricType::Histogram => &["_bucket", "_sum", "_count"],
+                    _ => &[""],
+                };
+                series.extend(
+                    suffixes
+                        .iter()
+                        .map(|suffix| format!("deskhand_{}{suffix}", $name)),
+                );
+                metric
+            }};
+        }
+        #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+        struct Version {
+            version: &'static str,
+        }
+        let build: Family<Version, Gauge> = Family::default();
+        build
+            .get_or_create(&Version {
+                version: env!("CARGO_PKG_VERSION"),
+            })
+            .set(1);
+        registry.register("build_info", "The running version; always 1", build);
+        Self {
+            jobs: registered!(
+                "jobs",
+                "Jobs whose outcome the engine acknowledged",
+                Counters::default()
+            ),
+            jobs_received: registered!(
+                "jobs_received",
+                "Jobs that were begun, by the way they came",
+                Counters::default()
+            ),
+            jobs_lost: registered!(
+                "jobs_lost",
+                "Jobs that ended without an outcome of ours: rejected by the engine, lapsed, refused, unheard, left, handed back",
+                Counters::default()
+            ),
+            job_seconds: registered!(
+                "job_seconds",
+                "Seconds from a job's receipt until its outcome was acknowledged",
+                times()
+            ),
+            buffered_seconds: registered!(
+                "job_buffered_seconds",
+                "Seconds that pushed jobs lay in buffers before they were read",
+                times()
+            ),
+            permits: registered!("permits", "Jobs that may be worked on at once", Gauges::default()),
+            permits_free: registered!("permits_free", "Permits that nobody has", Gauges::default()),
+            jobs_parked: registered!("jobs_parked", "Jobs that wait without a permit", Gauge::default()),
+            commands: registered!(
+                "commands",
+                "Commands to the engine, by what came of them",
+                Counters::default()
+            ),
+            command_seconds: registered!(
+                "command_seconds",
+                "Seconds from a command's first try until its last answer",
+                times()
+            ),
+            heartbeats: registered!(
+                "heartbeats",
+                "Heartbeats of running and parked jobs",
+                Counters::default()
+            ),
+            stream_up: registered!(
+                "stream_up",
+                "Whether the job stream is open, as far as we know",
+                Gauges::default()
+            ),
+            stream_openings: registered!("stream_openings", "Job streams that were opened", Counters::default()),
+            polls: registered!("polls", "Polls of the backlog", Counters::default()),
+            token_fetches: registered!("token_fetches", "Requests to token endpoints", Counters::default()),
+            http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
+            http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
+            hosts: Mutex::default(),
+            refresh: Mutex::default(),
+            series,
+            registry,
+        }
+    }
+
+    /// All numbers as OpenMetrics text.
+    pub fn text(&self) -> String {
+        if let Some(refresh) = self.refresh.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            refresh(self);
+        }
+        let mut out = String::new();
+        // Writing into a String does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+
+    /// The names of all series, whether or not anything was counted yet.
+    pub fn series(&self) -> &[String] {
+        &self.series
+    }
+
+    /// Calls this before each reading, in place of what was called before.
+    pub fn before_reading(&self, refresh: impl Fn(&Metrics) + Send + Sync + 'static) {
+        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(refresh));
+    }
+
+    /// The engine acknowledged an outcome.
+    pub fn job_answered(&self, job_type: &str, outcome: &str, took: Duration) {
+        add(&self.jobs, &[("job_type", job_type), ("outcome", outcome)]);
+        time(&self.job_seconds, &[("job_type", job_type)], took);
+    }
+
+    /// A job was begun that came by `push` or `poll`.
+    pub fn job_received(&self, job_type: &str, way: &str) {
+        add(&self.jobs_received, &[("job_type", job_type), ("way", way)]);
+    }
+
+    /// A job ended without an outcome of ours.
+    pub fn job_lost(&self, job_type: &str, reason: &str) {
+        add(&self.jobs_lost, &[("job_type", job_type), ("reason", reason)]);
+    }
+
+    /// A pushed job was read, this long after it was sent.
+    pub fn job_buffered(&self, job_type: &str, age: Duration) {
+        time(&self.buffered_seconds, &[("job_type", job_type)], age);
+    }
+
+    /// A pool's permits.
+    pub fn permits(&self, pool: &str, all: usize, free: usize) {
+        set(&self.permits, &[("pool", pool)], all);
+        set(&self.permits_free, &[("pool", pool)], free);
+    }
+
+    /// Jobs that wait without a permit.
+    pub fn parked(&self, jobs: usize) {
+        self.jobs_parked.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// A command got its last answer.
+    pub fn command(&self, command: &str, result: &str, took: Duration) {
+        add(&self.commands, &[("command", command), ("result", result)]);
+        time(&self.command_seconds, &[("command", command)], took);
+    }
+
+    /// A heartbeat was answered.
+    pub fn heartbeat(&self, result: &str) {
+        add(&self.heartbeats, &[("result", result)]);
+    }
+
+    /// A job stream is being opened.
+    pub fn stream_opened(&self, job_type: &str) {
+        add(&self.stream_openings, &[("job_type", job_type)]);
+        set(&self.stream_up, &[("job_type", job_type)], 1);
+    }
+
+    /// A job stream ended.
+    pub fn stream_ended(&self, job_type: &str) {
+        set(&self.stream_up, &[("job_type", job_type)], 0);
+    }
+
+    /// A poll ended.
+    pub fn poll(&self, job_type: &str, result: &str) {
+        add(&self.polls, &[("job_type", job_type), ("result", result)]);
+    }
+
+    /// A token endpoint was asked.
+    pub fn token_fetched(&self, host: &str, result: &str) {
+        add(&self.token_fetches, &[("host", &self.host(host)), ("result", result)]);
+    }
+
+    /// An HTTP request ended with this status, or with `error`.
+    pub fn http(&self, host: &str, status: &str, took: Duration) {
+        let host = self.host(host);
+        add(&self.http_requests, &[("host", &host), ("status", status)]);
+        time(&self.http_seconds, &[("host", &host)], took);
+    }
+
+    fn host(&self, host: &str) -> String {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.contains(host) {
+            return host.to_owned();
+        }
+        if hosts.len() >= MOST_HOSTS {
+            return OTHER_HOSTS.to_owned();
+        }
+        hosts.insert(host.to_owned());
+        host.to_owned()
+    }
+}
+
+fn owned(labels: Texts<'_>) -> Labels {
+    labels
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
+}
+
+fn add(counters: &Counters, labels: Texts<'_>) {
+    counters.get_or_create(&owned(labels)).inc();
+}
+
+fn set(gauges: &Gauges, labels: Texts<'_>, value: usize) {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    gauges.get_or_create(&owned(labels)).set(value);
+}
+
+fn time(times: &Times, labels: Texts<'_>, took: Duration) {
+    times.get_or_create(&owned(labels)).observe(took.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_openmetrics_text_with_our_prefix() {
+        let metrics = Metrics::new();
+        metrics.job_answered("a:b:1", "completed", Duration::from_millis(3));
+        metrics.permits("shared", 32, 30);
+        let text = metrics.text();
+        for line in [
+            "deskhand_jobs_total{job_type=\"a:b:1\",outcome=\"completed\"} 1",
+            "deskhand_permits_free{pool=\"shared\"} 30",
+            "deskhand_job_seconds_bucket{le=\"0.005\",job_type=\"a:b:1\"} 1",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            assert!(line.starts_with("deskhand_"), "{line}");
+        }
+    }
+
+    #[test]
+    fn however_many_hosts_tasks_name_the_numbers_stay_few() {
+        let metrics = Metrics::new();
+        for host in 0..1_000 {
+            metrics.http(&format!("host-{host}"), "200", Duration::ZERO);
+        }
+        let text = metrics.text();
+        let hosts = text
+            .lines()
+            .filter(|line| line.starts_with("deskhand_http_requests_total"));
+        assert_eq!(hosts.count(), MOST_HOSTS + 1);
+        assert!(text.contains("host=\"other\",status=\"200\"} 800"));
+    }
+}
