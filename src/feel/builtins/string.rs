@@ -352,13 +352,15 @@ const EXTRACT: Run = |interpreter, arguments| {
     };
     let found = compiled.matches(&interpreter.meter, text)?;
     interpreter.meter.allocate_text(text.len())?;
-    List::charged(
-        &interpreter.meter,
-        found
-            .into_iter()
-            .map(|(start, end)| Val::text(&text[start..end]))
-            .collect(),
-    )
+    let mut pieces = Vec::with_capacity(found.len());
+    for (start, end) in found {
+        pieces.push(Val::text(&text[start..end]));
+        // What matches nothing before a character that is a pair in Java matches nothing between its halves, too.
+        if start == end && text[end..].starts_with(|character| character > '\u{ffff}') {
+            pieces.push(Val::text(""));
+        }
+    }
+    List::charged(&interpreter.meter, pieces)
 };
 
 /// Java's decoder: padding may be left out, anything else must be right; bytes that are no UTF-8 become U+FFFD.

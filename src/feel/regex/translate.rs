@@ -71,6 +71,10 @@ struct Open {
 const NEVER: &str = "(?:[a&&b])";
 const EMPTY: &str = "a{0}";
 
+/// Java's `\b` knows the letters of ASCII; the engine that goes back knows no such edge, but it can look.
+const WORD_EDGE: &str = r"(?-u:\b)";
+const WORD_EDGE_BY_LOOKING: &str = "(?:(?<=[a-zA-Z0-9_])(?![a-zA-Z0-9_])|(?<![a-zA-Z0-9_])(?=[a-zA-Z0-9_]))";
+
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Last {
     Nothing,
@@ -108,6 +112,9 @@ pub(super) fn translate(pattern: &str, flags: Flags, before_last_break: bool) ->
         translator.out.push_str("(?x)");
     }
     translator.pattern()?;
+    if translator.needs_backtracking {
+        translator.out = translator.out.replace(WORD_EDGE, WORD_EDGE_BY_LOOKING);
+    }
     Some(Translated {
         text: translator.out,
         needs_backtracking: translator.needs_backtracking,
@@ -378,7 +385,7 @@ impl Translator<'_> {
                 let class = self.property(character == 'P')?;
                 self.out.push_str(&class);
             }
-            'b' => self.out.push_str(r"(?-u:\b)"),
+            'b' => self.out.push_str(WORD_EDGE),
             'G' => {
                 self.needs_backtracking = true;
                 self.out.push_str(r"\G");
