@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use deskhand::connector::Connector;
 use deskhand::connector::desktop_flow::{self, DesktopFlow, JOB_TYPE};
 use deskhand::engine::gateway::ActivatedJob;
 use deskhand::engine::{self, Credentials, Engine};
@@ -16,8 +17,9 @@ use deskhand::http::token::Tokens;
 use deskhand::mapping::Mapper;
 use deskhand::progress::Progress;
 use deskhand::runs::Pace;
+use deskhand::runs::callback::Receiver;
 use deskhand::sandbox::power_automate::{
-    BOOK_INVOICE, CLIENT_ID, CONNECTION, Effect, Fault, RouteName, Simulator, Status, World,
+    BOOK_INVOICE, CLIENT_ID, CONNECTION, CallbackMode, Effect, Fault, RouteName, Simulator, Status, World,
 };
 use deskhand::secrets::{Policy, Secrets};
 use deskhand::worker::{self, Ended, Pipeline};
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 struct Setting {
+    receiver: Option<Arc<Receiver>>,
     gateway: FakeGateway,
     simulator: Simulator,
     stop: CancellationToken,
@@ -50,10 +53,33 @@ impl Setting {
         let mut world = World::default();
         world.clock.speed = 0.001;
         world.limits.starts_per_connection = 100_000;
+        Self::of(world, settings, flows(), false).await
+    }
+
+    /// Runs that nobody looks at but at the beginning, and a receiver of callbacks.
+    async fn with_callbacks(mode: CallbackMode) -> Self {
+        let mut world = World::default();
+        world.clock.speed = 0.001;
+        world.callbacks.mode = mode;
+        world.callbacks.allow_insecure = true;
+        let mut flows = flows();
+        flows.pace.factor = 1e6;
+        flows.pace.longest = Duration::from_secs(3600);
+        Self::of(world, settings(), flows, true).await
+    }
+
+    async fn of(world: World, settings: worker::Settings, mut flows: desktop_flow::Settings, receives: bool) -> Self {
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), world).await.unwrap();
         let gateway = FakeGateway::start().await;
-        let (stop, working) = work(&gateway, settings);
+        let address = free_address();
+        flows.once.callback_url = receives.then(|| format!("http://{address}/hooks"));
+        let (connector, stop, working) = work(&gateway, settings, flows);
+        let receiver = receives.then(|| Receiver::new(connector.watcher().unwrap()));
+        if let Some(receiver) = &receiver {
+            receiver.clone().listen(address).await.unwrap();
+        }
         Self {
+            receiver,
             gateway,
             simulator,
             stop,
@@ -132,7 +158,31 @@ impl Setting {
     }
 }
 
-fn work(gateway: &FakeGateway, settings: worker::Settings) -> (CancellationToken, JoinHandle<Ended>) {
+/// An address that is free for a moment.
+fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Settings with which no test waits long.
+fn flows() -> desktop_flow::Settings {
+    desktop_flow::Settings {
+        pace: Pace {
+            first: Duration::from_millis(20),
+            factor: 1.5,
+            longest: Duration::from_millis(200),
+            jitter: 0.2,
+        },
+        queries_per_second: 1000.0,
+        ..desktop_flow::Settings::default()
+    }
+}
+
+fn work(
+    gateway: &FakeGateway,
+    settings: worker::Settings,
+    flows: desktop_flow::Settings,
+) -> (Arc<DesktopFlow>, CancellationToken, JoinHandle<Ended>) {
     let engine = Engine::new(
         engine::Settings {
             address: gateway.url(),
@@ -145,26 +195,16 @@ fn work(gateway: &FakeGateway, settings: worker::Settings) -> (CancellationToken
     .unwrap();
     let client = Client::new().unwrap();
     let tokens = Arc::new(Tokens::new(client.clone()));
-    let flows = desktop_flow::Settings {
-        pace: Pace {
-            first: Duration::from_millis(20),
-            factor: 1.5,
-            longest: Duration::from_millis(200),
-            jitter: 0.2,
-        },
-        queries_per_second: 1000.0,
-        ..desktop_flow::Settings::default()
-    };
-    let connector = DesktopFlow::new(client, tokens, Arc::new(Policy::default()), flows);
+    let connector = Arc::new(DesktopFlow::new(client, tokens, Arc::new(Policy::default()), flows));
     let pipeline = Pipeline::new(
-        vec![Arc::new(connector)],
+        vec![connector.clone()],
         Secrets::none(),
         Mapper::default(),
         Progress::none(),
     );
     let stop = CancellationToken::new();
     let working = worker::run(engine, Arc::new(pipeline), settings, Progress::none(), stop.clone());
-    (stop, tokio::spawn(working))
+    (connector, stop, tokio::spawn(working))
 }
 
 #[tokio::test]
@@ -209,11 +249,16 @@ async fn with_the_car_park_full_jobs_wait_in_their_running_places() {
 
 /// A setting in which the first heartbeat comes soon.
 async fn with_a_short_lease() -> Setting {
-    Setting::new(worker::Settings {
-        job_timeout: Duration::from_secs(2),
+    let mut world = World::default();
+    world.clock.speed = 0.001;
+    let mut flows = flows();
+    // A start must fit into the lease.
+    flows.timeouts.start = Duration::from_secs(1);
+    let settings = worker::Settings {
+        job_timeout: Duration::from_secs(3),
         ..settings()
-    })
-    .await
+    };
+    Setting::of(world, settings, flows, false).await
 }
 
 #[tokio::test]
@@ -224,7 +269,7 @@ async fn a_parked_job_keeps_its_lease_with_few_heartbeats() {
         panic!("a heartbeat of the job");
     };
     assert_eq!(timeout_ms, 45_000, "three times the shortest interval");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let more = setting.gateway.pending().await;
     assert!(
         !more.iter().any(|command| matches!(command, Command::Extend { .. })),
@@ -396,4 +441,87 @@ async fn a_failed_run_is_told_with_its_reasons_after_the_sleep() {
         panic!("the wait has a ceiling");
     };
     assert!(message.contains("maxWait"), "{message}");
+}
+
+#[tokio::test]
+async fn a_callback_completes_the_job_at_once_however_often_it_comes() {
+    for mode in [CallbackMode::Once, CallbackMode::Duplicate] {
+        let setting = Setting::with_callbacks(mode).await;
+        setting.push(0..3).await;
+        setting.asleep(3).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        setting.simulator.advance(Duration::from_secs(60));
+        let began = Instant::now();
+        let mut done = BTreeSet::new();
+        for _ in 0..3 {
+            let Command::Complete { key, variables } = setting.gateway.outcome().await else {
+                panic!("every run succeeds");
+            };
+            assert_eq!(variables, json!({"invoice": key.to_string()}));
+            done.insert(key);
+        }
+        assert_eq!(done.len(), 3);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(setting.receiver.as_ref().unwrap().figures().heard >= 3);
+        assert_eq!(setting.stopped().await, Ended::Drained);
+    }
+}
+
+#[tokio::test]
+async fn a_callback_that_lies_or_is_forged_completes_nothing() {
+    for mode in [CallbackMode::Lie, CallbackMode::Early, CallbackMode::Forged] {
+        let setting = Setting::with_callbacks(mode).await;
+        setting.push(7..8).await;
+        setting.asleep(1).await;
+        setting
+            .until("the callback has come", |setting| {
+                !setting.simulator.callbacks().is_empty() || {
+                    setting.simulator.advance(Duration::from_secs(20));
+                    false
+                }
+            })
+            .await;
+        let all = setting.simulator.sessions();
+        if all[0].completed.is_none() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let outcomes = setting.gateway.pending().await;
+            let outcomes = outcomes
+                .iter()
+                .filter(|command| matches!(command, Command::Complete { .. }));
+            assert_eq!(outcomes.count(), 0, "{mode:?}");
+        }
+        assert_eq!(setting.simulator.runs_started(), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_token_moves_nothing() {
+    let setting = Setting::with_callbacks(CallbackMode::Never).await;
+    setting.push(7..8).await;
+    setting.asleep(1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let session = setting.simulator.sessions().remove(0);
+    let url = session.callback_url.unwrap();
+    assert!(url.contains("/hooks/dh1."), "{url}");
+    let (run, looks) = (session.id.to_string(), setting.looks());
+    let call = |url: String| {
+        let run = run.clone();
+        async move {
+            let body = json!({"flowsessionid": run, "statuscode": 4}).to_string();
+            let mut request = deskhand::http::Request::new(deskhand::http::Method::POST, url.parse().unwrap());
+            request.body = Some(body.into_bytes());
+            Client::new().unwrap().send(request).await.unwrap().status
+        }
+    };
+    // The same task, another random part; and no token at all.
+    let forged = format!("{}{}", &url[..url.len() - 4], "0000");
+    assert_eq!(call(forged).await, 202);
+    assert_eq!(call(url.rsplit_once('/').unwrap().0.to_owned()).await, 202);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(setting.looks(), looks);
+    assert_eq!(setting.receiver.as_ref().unwrap().figures().strange, 2);
+    assert_eq!(call(url).await, 202);
+    setting
+        .until("it is looked at", |setting| setting.looks() > looks)
+        .await;
 }

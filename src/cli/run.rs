@@ -23,6 +23,7 @@ use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
+use crate::runs::callback::Receiver;
 use crate::secrets::Known;
 use crate::secrets::allow_list::AllowList;
 use crate::secrets::masked_output::MaskedOutput;
@@ -81,6 +82,14 @@ pub(super) async fn run(args: Args) -> ExitCode {
         && let Err(error) = admin::start(listen, readiness.clone(), log_level, config.known.clone()).await
     {
         return not_started("the port for operations", listen, &error);
+    }
+    if let Some(callback) = &config.callback {
+        let watchers = parts.pipeline.connectors().find_map(|connector| connector.watcher());
+        if let Some(watcher) = watchers
+            && let Err(error) = Receiver::new(watcher).listen(callback.listen).await
+        {
+            return not_started("the receiver of callbacks", callback.listen, &error);
+        }
     }
     for used in &config.used {
         tracing::debug!(setting = used.key, value = used.shown, from = %used.source, "setting");

@@ -3,6 +3,7 @@
 //!
 //! [`settings`] is the one table of all settings; flags, the reference file and the README's table are made from it.
 
+mod callback;
 mod engine;
 mod file;
 pub mod reference;
@@ -25,6 +26,7 @@ use crate::secrets::redaction::Label;
 use crate::secrets::vault;
 use crate::secrets::{self, environment};
 use crate::{connector, engine as engine_room, feel, http, worker};
+pub use callback::Callback;
 pub use file::RuleText;
 pub use sources::{Environment, Flags, Process, Source, Sources, Used};
 pub use values::Kind;
@@ -54,6 +56,8 @@ pub struct Config {
     pub job_types: Vec<String>,
     /// Logs.
     pub log: Log,
+    /// Address where callbacks of runs are received; `None`: nowhere.
+    pub callback: Option<Callback>,
     /// Address of the port for operations; `None`: no such port.
     pub admin: Option<SocketAddr>,
     /// Each setting that was not left at its default, and where it came from.
@@ -118,7 +122,9 @@ impl Config {
         let rules = s.rules();
         let network = s.allowed_network("network.allow");
         let engine = engine::settings(s);
-        let once = starts::settings(s, &engine);
+        let callback = callback::settings(s);
+        let mut once = starts::settings(s, &engine);
+        once.callback_url = callback.as_ref().map(|callback| callback.public_url.clone());
         Self {
             network,
             engine,
@@ -208,6 +214,7 @@ impl Config {
                 filter: s.text("log.filter"),
                 json: s.choice("log.format") == "json",
             },
+            callback,
             admin: s
                 .optional("admin.listen")
                 .and_then(|text| s.socket_address("admin.listen", &text)),

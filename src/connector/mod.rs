@@ -20,6 +20,7 @@ use crate::http::token::Tokens;
 use crate::job::Job;
 use crate::outcome::JobError;
 use crate::progress::Progress;
+use crate::runs::Watcher;
 use crate::secrets::redaction::Secret;
 use crate::secrets::{Bound, Policy, Redactor};
 use desktop_flow::DesktopFlow;
@@ -32,6 +33,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The variables the engine shall send; nothing else of the process is fetched.
     fn fetch_variables(&self) -> &'static [&'static str];
+
+    /// Who waits for runs, if this connector does: callbacks of runs go there.
+    fn watcher(&self) -> Option<Watcher> {
+        None
+    }
 
     /// Does what the task asks for.
     ///

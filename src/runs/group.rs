@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::Budget;
-use super::watcher::{Inner, Listener, Run, Settings};
+use super::watcher::{Hint, Inner, Listener, Nonce, Run, Settings};
 use super::watches::{Key, Watch, Watches};
 use super::{Ended, WaitError};
 use crate::microsoft::Class;
@@ -69,7 +70,8 @@ impl Group {
             None => self.settings.pace,
         };
         let (ceiling, queue) = (run.bounds.ceiling, run.bounds.max_queue_wait);
-        let watch = Watch::new(Instant::now(), ceiling, queue, pace.pauses(), listener);
+        let mut watch = Watch::new(Instant::now(), ceiling, queue, pace.pauses(), listener);
+        watch.nonce = run.nonce;
         self.lock().add(key, watch);
         self.stirred.notify_one();
     }
@@ -81,12 +83,24 @@ impl Group {
         }
     }
 
-    pub(super) fn hurry(&self, run: Guid) -> bool {
-        let known = self.lock().hurry(run);
-        if known {
-            self.stirred.notify_one();
+    pub(super) fn hurry(&self, run: Guid, nonce: &Nonce) -> Hint {
+        let mut watches = self.lock();
+        let keys: Vec<Key> = watches.of(run).collect();
+        let mut proven = false;
+        for key in &keys {
+            let known = watches.get_mut(key).and_then(|watch| watch.nonce);
+            proven |= known.is_some_and(|known| verify_slices_are_equal(&known, nonce).is_ok());
         }
-        known
+        match (keys.is_empty(), proven) {
+            (true, _) => Hint::Unknown,
+            (false, false) => Hint::Unproven,
+            (false, true) => {
+                watches.hurry(run);
+                drop(watches);
+                self.stirred.notify_one();
+                Hint::Followed
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {

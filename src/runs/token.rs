@@ -179,6 +179,17 @@ impl Token {
         &self.stable
     }
 
+    /// The random part, by which whoever was told the token is known.
+    pub fn nonce(&self) -> [u8; NONCE_DIGITS / 2] {
+        let mut nonce = [0; NONCE_DIGITS / 2];
+        for (byte, digits) in nonce.iter_mut().zip(self.nonce.as_bytes().chunks(2)) {
+            // Only hexadecimal digits get here.
+            let digits = std::str::from_utf8(digits).unwrap_or_default();
+            *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+        }
+        nonce
+    }
+
     /// Is this text the same token? Takes as long whatever it is.
     pub fn is(&self, text: &str) -> bool {
         verify_slices_are_equal(self.to_string().as_bytes(), text.as_bytes()).is_ok()

@@ -69,6 +69,22 @@ pub struct Run {
     pub id: Guid,
     /// How long to wait at most.
     pub bounds: Bounds,
+    /// The random part of the token that its callback brings: who does not bring it cannot hurry the wait.
+    pub nonce: Option<Nonce>,
+}
+
+/// The random part of a start's token.
+pub type Nonce = [u8; 16];
+
+/// What became of a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// The run is looked at out of turn.
+    Followed,
+    /// The run is waited for, but this is not the nonce of its start.
+    Unproven,
+    /// Nobody waits for it.
+    Unknown,
 }
 
 /// Bounds on a wait.
@@ -196,11 +212,18 @@ impl Watcher {
         }
     }
 
-    /// Somebody says that this run has ended: it is looked at out of turn. False if nobody waits for it.
-    pub fn hint(&self, run: Guid) -> bool {
+    /// Somebody says that this run has ended: it is looked at out of turn, if he knows the nonce of its start.
+    pub fn hint(&self, run: Guid, nonce: &Nonce) -> Hint {
         let groups: Vec<_> = self.inner.lock().values().cloned().collect();
         // One after the other, all of them: the same run may be waited for with two credentials.
-        groups.iter().fold(false, |known, group| group.hurry(run) | known)
+        groups
+            .iter()
+            .map(|group| group.hurry(run, nonce))
+            .fold(Hint::Unknown, |before, hint| match (before, hint) {
+                (Hint::Followed, _) | (_, Hint::Followed) => Hint::Followed,
+                (Hint::Unproven, _) | (_, Hint::Unproven) => Hint::Unproven,
+                _ => Hint::Unknown,
+            })
     }
 
     /// Waits until the run is over. Calls `on_change` with each row whose status differs from the one before, the first

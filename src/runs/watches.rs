@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::Pauses;
+use super::watcher::Nonce;
 use crate::microsoft::dataverse::{Guid, Status};
 
 /// One wait of one run; several may wait for the same.
@@ -30,6 +31,8 @@ pub(super) struct Watch<L> {
     pub(super) missing_since: Option<Instant>,
     /// Since when looking is refused.
     pub(super) refused_since: Option<Instant>,
+    /// What a callback must bring.
+    pub(super) nonce: Option<Nonce>,
     /// Who is told.
     pub(super) listener: L,
     due: Instant,
@@ -53,6 +56,7 @@ impl<L> Watch<L> {
             last: None,
             missing_since: None,
             refused_since: None,
+            nonce: None,
             listener: to,
             due: now,
         }

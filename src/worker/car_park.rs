@@ -138,6 +138,7 @@ impl CarPark {
         };
         // Nothing is sent once the lease has lapsed: by a process that stood still it would be accepted, although the job
         // is another's.
+        tracing::trace!(job = key, "heartbeat of a parked job");
         let beat = match prolong(&self.commands, &job, &grip, length).await {
             Ok(()) => Beat::Prolonged,
             Err(status) if status.code() == Code::NotFound && grip.holds() => Beat::Gone,

@@ -104,7 +104,11 @@ impl Intake {
                     doubt = Doubt::from(backlog.hits, self.poll_interval);
                     self.begin_pushed(job, permit, &mut ages);
                 }
-                () = self.others_want_the_ticket() => drop(permit),
+                () = self.others_want_the_ticket() => {
+                    drop(permit);
+                    // Whoever got it is still in line until it runs; on one thread it could not while we go round.
+                    tokio::task::yield_now().await;
+                }
                 () = backlog.due(idle) => match self.renew(push.as_mut(), &mut doubt, backlog.hits) {
                     Some(job) => self.begin_pushed(job, permit, &mut ages),
                     None => backlog.ask(self.poll_with(permit)),

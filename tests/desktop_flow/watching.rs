@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use deskhand::http::Client;
 use deskhand::microsoft::dataverse::{Credential, Dataverse, End, Gates, Guid, Organization, Timeouts};
-use deskhand::runs::watcher::Settings;
+use deskhand::runs::watcher::{Hint, Settings};
 use deskhand::runs::{Bounds, Pace, Run, WaitError, Watcher};
 use deskhand::sandbox::power_automate::{
     BOOK_INVOICE, CONNECTION, Effect, Fault, ProtectionLimit, RouteName, Simulator, Span, Throttle, World,
@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 
 use crate::setting::standing_still;
 
+const NONCE: [u8; 16] = [7; 16];
 const ALL_DAY: Duration = Duration::from_secs(86_400);
 
 struct Setting {
@@ -93,6 +94,7 @@ impl Setting {
                 max_queue_wait: None,
                 longest_pause: None,
             },
+            nonce: Some(NONCE),
         }
     }
 
@@ -233,14 +235,21 @@ async fn a_hint_is_followed_at_once_and_believed_only_after_a_look() {
     while setting.looks() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!setting.watcher.hint(ids[1]), "nobody waits for the other one");
-    assert!(setting.watcher.hint(ids[0]), "a lie");
+    assert_eq!(setting.watcher.hint(ids[1], &NONCE), Hint::Unknown);
+    assert_eq!(setting.watcher.hint(ids[0], &[8; 16]), Hint::Unproven);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(setting.looks(), 2, "a forged hint moves nothing");
+    assert_eq!(
+        setting.watcher.hint(ids[0], &NONCE),
+        Hint::Followed,
+        "although it is a lie"
+    );
     while setting.looks() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!wait.is_finished(), "the run goes on, whatever the hint said");
     setting.simulator.advance(Duration::from_secs(60));
-    assert!(setting.watcher.hint(ids[0]));
+    assert_eq!(setting.watcher.hint(ids[0], &NONCE), Hint::Followed);
     let ended = tokio::time::timeout(Duration::from_secs(1), wait).await.unwrap();
     assert_eq!(ended.unwrap().unwrap().end, End::Succeeded);
 }

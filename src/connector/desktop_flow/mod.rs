@@ -140,6 +140,11 @@ impl DesktopFlow {
         self.once.clone()
     }
 
+    /// How many runs are waited for, and what that has cost.
+    pub fn figures(&self) -> watcher::Figures {
+        self.watcher.figures()
+    }
+
     async fn run(&self, call: Call<'_>) -> Result<Response, JobError> {
         let began = Instant::now();
         let Input {
@@ -187,6 +192,10 @@ impl Connector for DesktopFlow {
 
     fn fetch_variables(&self) -> &'static [&'static str] {
         VARIABLES
+    }
+
+    fn watcher(&self) -> Option<Watcher> {
+        Some(self.watcher.clone())
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {

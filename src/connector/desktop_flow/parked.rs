@@ -22,6 +22,7 @@ use crate::microsoft::dataverse::{Dataverse, Guid};
 use crate::outcome::{JobError, Remedy};
 use crate::progress::{Progress, Step};
 use crate::runs::journal::{self, Fate, Found};
+use crate::runs::token::Token;
 use crate::runs::watcher::{Listener, Waiting};
 use crate::runs::{Ended, Pace, Run, WaitError, Watcher};
 
@@ -78,6 +79,12 @@ impl Session<'_> {
                     dataverse: self.dataverse.clone(),
                     id: started.entry.run,
                     bounds: wait.bounds,
+                    nonce: started
+                        .entry
+                        .token
+                        .as_deref()
+                        .and_then(Token::parse)
+                        .map(|token| token.nonce()),
                 },
                 license_check: started.license_check.clone(),
                 seen_by: watched.then(|| (self.call.job.clone(), self.call.progress.clone())),

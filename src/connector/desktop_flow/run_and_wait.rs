@@ -110,6 +110,7 @@ impl Session<'_> {
             dataverse: self.dataverse.clone(),
             id: *run,
             bounds,
+            nonce: None,
         };
         let result = self
             .watcher

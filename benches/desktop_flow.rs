@@ -1,0 +1,144 @@
+//! What one run of a desktop flow costs the worker from start to completed job, how many it starts in a second, and how
+//! long after a run's end its job is completed.
+//!
+//! Prints `figure cpu_us_per_run …`, `figure starts_per_second …`, `figure end_to_completed_ms_polling …`.
+//! `DESKHAND_BENCH_RUNS=N` measures another number of runs.
+
+mod world;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use deskhand::connector::desktop_flow;
+use deskhand::progress::{Progress, Step};
+use deskhand::worker;
+use serde_json::{Value, json};
+use world::{Outcome, ROLE, World, own_cpu, start_processes, wait_until};
+
+const WARM_UP: u64 = 500;
+/// Runs whose end is timed, and the stretch of time over which they end.
+const TIMED: u32 = 40;
+const FIRST_END: Duration = Duration::from_secs(10);
+const BETWEEN_ENDS: Duration = Duration::from_millis(500);
+
+fn main() -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    match std::env::var(ROLE).as_deref() {
+        Ok(_) => runtime.block_on(start_processes()),
+        Err(_) => runtime.block_on(async {
+            throughput().await?;
+            latency().await
+        }),
+    }
+}
+
+fn settings() -> worker::Settings {
+    worker::Settings {
+        max_jobs: 64,
+        ..worker::Settings::default()
+    }
+}
+
+async fn throughput() -> Outcome {
+    let runs = std::env::var("DESKHAND_BENCH_RUNS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10_000_u64);
+    let outputs = json!({"json": {"BookingNumber": "B-1"}});
+    let world = World::start(json!([{"waiting": "0s", "running": "1s", "outputs": outputs}]))?;
+    let (started, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (starts, ends) = (started.clone(), done.clone());
+    let progress = Progress::watched_by(move |_, step| match step {
+        Step::RunStarted { .. } => drop(starts.fetch_add(1, Ordering::Relaxed)),
+        Step::Answered { outcome, message } => {
+            assert_eq!(*outcome, "completed", "{message:?}");
+            ends.fetch_add(1, Ordering::Relaxed);
+        }
+        _ => {}
+    });
+    let (_, stop, working) = world.work(settings(), desktop_flow::Settings::default(), progress)?;
+    let _driver = world.drive("driver", usize::try_from(WARM_UP + runs)?)?;
+    let patience = Duration::from_secs(600);
+    wait_until("warm", patience, || done.load(Ordering::Relaxed) >= WARM_UP).await?;
+    let (cpu, began) = (own_cpu()?, Instant::now());
+    let (first_start, first) = (started.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
+    wait_until("all started", patience, || {
+        started.load(Ordering::Relaxed) >= WARM_UP + runs
+    })
+    .await?;
+    let starts = (started.load(Ordering::Relaxed) - first_start) as f64 / began.elapsed().as_secs_f64();
+    wait_until("all done", patience, || done.load(Ordering::Relaxed) >= WARM_UP + runs).await?;
+    let cpu = (own_cpu()? - cpu).as_secs_f64();
+    let jobs = (done.load(Ordering::Relaxed) - first) as f64;
+    println!("figure cpu_us_per_run {:.0} us", cpu * 1e6 / jobs);
+    println!("figure starts_per_second {starts:.0} 1/s");
+    println!("# aim: 400 us from start to completed job; engine, simulator and client share the cores");
+    stop.cancel();
+    working.await?;
+    Ok(())
+}
+
+/// When a run was started, and which in the order of starts it is: the simulator's scripts follow that order.
+#[derive(Default)]
+struct Timed {
+    ends: HashMap<i64, Instant>,
+    late: Vec<Duration>,
+}
+
+async fn latency() -> Outcome {
+    let running = |index: u32| FIRST_END + BETWEEN_ENDS * index;
+    let scripts: Vec<Value> = (0..TIMED)
+        .map(|index| json!({"waiting": "0s", "running": format!("{}ms", running(index).as_millis())}))
+        .collect();
+    let world = World::start(json!(scripts))?;
+    let timed = Arc::new(Mutex::new(Timed::default()));
+    let noted = timed.clone();
+    let progress = Progress::watched_by(move |job, step| {
+        let mut timed = noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match step {
+            Step::RunStarted { .. } => {
+                let index = u32::try_from(timed.ends.len()).unwrap_or(u32::MAX);
+                timed.ends.insert(job.key, Instant::now() + running(index));
+            }
+            Step::Answered { .. } => {
+                if let Some(end) = timed.ends.get(&job.key).copied() {
+                    timed.late.push(end.elapsed());
+                }
+            }
+            _ => {}
+        }
+    });
+    // One after the other, so that the order of starts is the order of scripts.
+    let one = worker::Settings {
+        max_jobs: 1,
+        ..worker::Settings::default()
+    };
+    let (_, stop, working) = world.work(one, desktop_flow::Settings::default(), progress)?;
+    let _driver = world.drive("driver", usize::try_from(TIMED)?)?;
+    let count = || {
+        timed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .late
+            .len()
+    };
+    wait_until("all ended", Duration::from_secs(300), || count() >= TIMED as usize).await?;
+    let mut late = std::mem::take(&mut timed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).late);
+    late.sort();
+    println!(
+        "figure end_to_completed_ms_polling {:.0} ms",
+        late[late.len() / 2].as_secs_f64() * 1000.0
+    );
+    println!(
+        "figure end_to_completed_ms_polling_worst {:.0} ms",
+        late[late.len() - 1].as_secs_f64() * 1000.0
+    );
+    stop.cancel();
+    working.await?;
+    Ok(())
+}
