@@ -216,10 +216,8 @@ pub fn connect(address: &str) -> Outcome<Engine> {
     let settings = engine::Settings {
         address: format!("http://{address}"),
         credentials: Credentials::None,
-        ca_certificate: None,
-        override_authority: None,
-        tenant_ids: Vec::new(),
         worker_name: "bench".into(),
+        ..engine::Settings::default()
     };
     Ok(Engine::new(settings, Authority::none())?)
 }
