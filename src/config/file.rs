@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::identities::{IdentityText, KEYS};
 use super::settings::{SETTINGS, Setting};
 use super::values::Kind;
 use super::{Environment, Fault, Flags};
@@ -15,6 +16,7 @@ const DEFAULT_NAME: &str = "deskhand.toml";
 const NAMED_BY: &str = "DESKHAND_CONFIG";
 const RULES: &str = "secrets.rule";
 const CONNECTORS: &str = "connectors";
+const IDENTITIES: &str = "identities";
 
 /// What the file says.
 #[derive(Default)]
@@ -23,6 +25,7 @@ pub struct File {
     pub(super) values: HashMap<&'static str, String>,
     pub(super) rules: Vec<RuleText>,
     pub(super) connectors: BTreeMap<String, ConnectorText>,
+    pub(super) identities: BTreeMap<String, IdentityText>,
 }
 
 /// A `[connectors."JOB TYPE"]`, as written.
@@ -102,6 +105,19 @@ fn parse(path: &Path, text: &str) -> (File, Vec<Fault>) {
                     Err(error) => faults.push(Fault {
                         place: format!("{name}, connectors.\"{job_type}\""),
                         message: format!("{}; it takes `max_jobs`, a whole number", error.message()),
+                    }),
+                }
+            }
+            continue;
+        }
+        if section == IDENTITIES {
+            for (identity, value) in entries {
+                match value.try_into() {
+                    Ok(text) => _ = file.identities.insert(identity, text),
+                    // The parser's text may show a value, which may be a secret.
+                    Err(_) => faults.push(Fault {
+                        place: format!("{name}, identities.{identity}"),
+                        message: format!("holds an unknown key or a value of the wrong kind; the keys are {KEYS}"),
                     }),
                 }
             }

@@ -6,6 +6,7 @@
 mod callback;
 mod engine;
 mod file;
+mod identities;
 pub mod reference;
 pub mod settings;
 mod sources;
@@ -17,14 +18,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::connector::identity;
+use crate::http::token::Tokens;
 use crate::secrets::allow_list;
 use crate::secrets::cached::{Ages, Cached};
 use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
 use crate::secrets::provider::Provider;
 use crate::secrets::redaction::Label;
-use crate::secrets::vault;
 use crate::secrets::{self, environment};
+use crate::secrets::{key_vault, vault};
 use crate::{connector, engine as engine_room, feel, http, worker};
 pub use callback::Callback;
 pub use file::RuleText;
@@ -42,6 +45,10 @@ pub struct Config {
     pub secrets: secrets::Settings,
     /// HashiCorp Vault as a store of secrets.
     pub vault: Option<vault::Settings>,
+    /// Azure Key Vault as a store of secrets.
+    pub key_vault: Option<key_vault::Settings>,
+    /// As whom tasks may call by name.
+    pub identities: Vec<identity::Settings>,
     /// How long values of remote stores count.
     pub ages: Ages,
     /// Where they may go.
@@ -125,8 +132,18 @@ impl Config {
         let callback = callback::settings(s);
         let mut once = starts::settings(s, &engine);
         once.callback_url = callback.as_ref().map(|callback| callback.public_url.clone());
+        let cloud = match s.choice("secrets.cloud") {
+            "gcc" => Cloud::Gcc,
+            "gcc-high" => Cloud::GccHigh,
+            "dod" => Cloud::Dod,
+            "china" => Cloud::China,
+            _ => Cloud::Public,
+        };
+        let identities = identities::identities(s, cloud);
         Self {
             network,
+            key_vault: stores::key_vault(s, &identities),
+            identities,
             engine,
             vault: stores::vault(s),
             ages: Ages {
@@ -182,13 +199,7 @@ impl Config {
             policy: policy::Settings {
                 rules,
                 organizations: s.organizations("secrets.organizations"),
-                cloud: match s.choice("secrets.cloud") {
-                    "gcc" => Cloud::Gcc,
-                    "gcc-high" => Cloud::GccHigh,
-                    "dod" => Cloud::Dod,
-                    "china" => Cloud::China,
-                    _ => Cloud::Public,
-                },
+                cloud,
             },
             connectors: connector::Settings {
                 http_json: connector::http_json::Settings {
@@ -207,6 +218,7 @@ impl Config {
                     plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },
+                identities: None,
             },
             feel: limits(s),
             job_types: s.job_types("worker.job_types"),
@@ -246,20 +258,55 @@ impl Config {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn secrets(&self) -> Result<secrets::Secrets, http::Error> {
+        let mut far = self.far_stores()?;
+        if let Some(settings) = &self.key_vault {
+            let identities = self.identities()?;
+            let store = key_vault::KeyVault::new(http::Client::new()?, settings.clone(), move |url, name| {
+                let identities = identities.clone();
+                Box::pin(async move { identities.token_for_operations(&name, &url).await })
+            });
+            far.push(Box::new(Cached::new(store, self.ages)));
+        }
+        Ok(self.secrets_of(far))
+    }
+
+    /// Stores that need no identity.
+    fn far_stores(&self) -> Result<Vec<Box<dyn Provider>>, http::Error> {
         let mut far: Vec<Box<dyn Provider>> = Vec::new();
         if let Some(settings) = &self.vault {
             let vault = vault::Vault::new(http::Client::new()?, settings.clone(), self.known.clone());
             far.push(Box::new(Cached::new(vault, self.ages)));
         }
+        Ok(far)
+    }
+
+    fn secrets_of(&self, far: Vec<Box<dyn Provider>>) -> secrets::Secrets {
         let variable = |name: &str| std::env::var(name).ok();
-        Ok(secrets::Secrets::from_settings_and(&self.secrets, variable, far).remembering(self.known.clone()))
+        secrets::Secrets::from_settings_and(&self.secrets, variable, far).remembering(self.known.clone())
+    }
+
+    /// The identities of this configuration. Their own secrets come from every store but Key Vault, which needs an
+    /// identity itself. Their endpoints are operations' own: no guard stands before them.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn identities(&self) -> Result<Arc<identity::Identities>, http::Error> {
+        let tokens = Tokens::new(http::Client::new()?).remembering(self.known.clone());
+        let secrets = self.secrets_of(self.far_stores()?);
+        Ok(Arc::new(identity::Identities::new(
+            self.identities.iter().cloned(),
+            secrets,
+            Arc::new(tokens),
+        )))
     }
 
     /// The guard of URLs that come from tasks. A host that operations name elsewhere (in a rule, among the organisations)
     /// is allowed by that; a pattern that many names match is not.
     fn guard(&self) -> http::guard::Guard {
         let rules = self.policy.rules.iter().flat_map(|rule| rule.hosts());
-        let named = rules.chain(&self.policy.organizations).filter(|host| host.is_exact());
+        let identities = self.identities.iter().flat_map(|identity| &identity.hosts);
+        let named = rules.chain(&self.policy.organizations).chain(identities);
+        let named = named.filter(|host| host.is_exact());
         let named = named.cloned().map(http::guard::Allowed::Host);
         http::guard::Guard::new(self.network.iter().cloned().chain(named).collect())
     }
@@ -272,7 +319,9 @@ impl Config {
         let client = http::Client::guarded(self.guard())?;
         let tokens = Arc::new(http::token::Tokens::new(client.clone()).remembering(self.known.clone()));
         let policy = policy::Policy::new(self.policy.clone());
-        let mut all = connector::all(&client, &tokens, &policy, &self.connectors);
+        let mut settings = self.connectors.clone();
+        settings.identities = Some(self.identities()?);
+        let mut all = connector::all(&client, &tokens, &policy, &settings);
         if !self.job_types.is_empty() {
             all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));
         }

@@ -38,7 +38,18 @@ pub fn file() -> String {
          #hosts = [\"api.billing.example.com\", \"*.internal.example.com\", \"127.0.0.1:8081\"]\n\
          #connectors = [\"io.camunda:http-json:1\"]\n\
          #processes = [\"invoice-*\"]\n\
-         #tenants = [\"<default>\"]\n",
+         #tenants = [\"<default>\"]\n\
+         \n\
+         # As whom tasks may call by name (`identity` in a task): no secret stands in the diagram then. Its tokens go to its\n\
+         # hosts and nowhere else. Credentials may be references. Ways to sign in: client_secret; certificate (PEM, with\n\
+         # private_key and algorithm PS256 or RS256); federated_token_file; username and password; refresh_token (and\n\
+         # refresh_token_file for its successors); managed (auto, imds, app-service); token.\n\
+         #[identities.rpa-prod]\n\
+         #tenant = \"contoso.onmicrosoft.com\"\n\
+         #client_id = \"00000000-0000-0000-0000-000000000000\"\n\
+         #client_secret = \"{{secrets.RPA_PROD}}\"\n\
+         #hosts = [\"contoso.crm4.dynamics.com\"]\n\
+         #processes = [\"invoice-*\"]\n",
     );
     text.push_str(
         "\n# Permits of a job type's own, one block a job type: so many of its jobs are worked on at once, beside\n\

@@ -146,6 +146,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("vault.kubernetes_role", Kind::Text, "", "Signing in to Vault as a Kubernetes service account: the role."),
     setting("vault.kubernetes_token_file", Kind::Text, "/var/run/secrets/kubernetes.io/serviceaccount/token", "The service account's token."),
     setting("vault.auth_mount", Kind::Text, "", "Mount of the auth method. Default: approle or kubernetes."),
+    setting("key_vault.url", Kind::Text, "", "Azure Key Vault as a store of secrets: its address. {{secrets.MY_NAME}} is the secret MY-NAME, {{secrets.MY_NAME/VERSION}} one of its versions."),
+    setting("key_vault.identity", Kind::Text, "", "The [identities.NAME] that reads it."),
     setting("network.allow", Kind::List, "", "Addresses (10.0.0.0/8) and hosts (billing.internal, *.internal.example.com:8443) that tasks may reach beside the public Internet. Hosts that a secrets.rule or secrets.organizations names one by one are allowed by that."),
     setting("http.max_response_bytes", Kind::Count, "10485760", "The largest response that io.camunda:http-json:1 reads, in bytes after decompression."),
     setting(

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use super::Fault;
 use super::file::File;
+use super::identities::IdentityText;
 use super::settings::Setting;
 use super::values::{self, Kind};
 use crate::connector::JOB_TYPES;
@@ -272,6 +273,21 @@ impl<'a> Sources<'a> {
             }
         }
         hosts
+    }
+
+    /// The identities of the file, each with its place and name.
+    pub(super) fn identity_texts(&mut self) -> Vec<(String, String, IdentityText)> {
+        let texts = std::mem::take(&mut self.file.identities);
+        let place = |name: &str| format!("{}, identities.{name}", self.file.name);
+        texts
+            .into_iter()
+            .map(|(name, text)| (place(&name), name, text))
+            .collect()
+    }
+
+    /// A variable that is no setting.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name)
     }
 
     /// Kinds of stores of secrets.

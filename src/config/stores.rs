@@ -3,6 +3,8 @@
 use url::Url;
 
 use super::sources::Sources;
+use crate::connector::identity;
+use crate::secrets::key_vault;
 use crate::secrets::vault::{Auth, Settings};
 
 /// HashiCorp Vault, if it is configured.
@@ -54,4 +56,41 @@ pub(super) fn vault(s: &mut Sources<'_>) -> Option<Settings> {
         path,
         auth,
     })
+}
+
+/// Azure Key Vault, if it is configured.
+pub(super) fn key_vault(s: &mut Sources<'_>, identities: &[identity::Settings]) -> Option<key_vault::Settings> {
+    let url = s.optional("key_vault.url");
+    let identity = s.optional("key_vault.identity");
+    let url = url?;
+    let place = s.place("key_vault.url");
+    let Some(url) = Url::parse(&url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+    else {
+        s.fault(place, "is not an address like https://my-vault.vault.azure.net");
+        return None;
+    };
+    let Some(identity) = identity else {
+        s.fault(
+            place,
+            "Key Vault needs key_vault.identity: the name of an [identities.NAME] that may read it",
+        );
+        return None;
+    };
+    let Some(known) = identities.iter().find(|one| one.name == identity) else {
+        s.fault(place, format!("there is no [identities.{identity}]"));
+        return None;
+    };
+    if !known.hosts.iter().any(|host| host.matches(&url)) {
+        s.fault(
+            place,
+            format!(
+                "identities.{identity}.hosts does not name {}",
+                url.host_str().unwrap_or_default()
+            ),
+        );
+        return None;
+    }
+    Some(key_vault::Settings { url, identity })
 }

@@ -4,6 +4,7 @@
 
 pub mod desktop_flow;
 pub mod http_json;
+pub mod identity;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ use crate::secrets::redaction::Secret;
 use crate::secrets::{Bound, Policy, Redactor};
 use desktop_flow::DesktopFlow;
 use http_json::HttpJson;
+use identity::Identities;
 
 /// A connector: one job type.
 pub trait Connector: Send + Sync + 'static {
@@ -256,6 +258,8 @@ pub struct Settings {
     pub http_json: http_json::Settings,
     /// Of `deskhand:desktop-flow:1`.
     pub desktop_flow: desktop_flow::Settings,
+    /// As whom tasks may call by name.
+    pub identities: Option<Arc<Identities>>,
 }
 
 /// The job types of all connectors.
@@ -269,12 +273,14 @@ pub fn all(client: &Client, tokens: &Arc<Tokens>, policy: &Policy, settings: &Se
         tokens.clone(),
         policy_of(http_json::JOB_TYPE),
         settings.http_json,
-    );
+    )
+    .with_identities(settings.identities.clone());
     let desktop_flow = DesktopFlow::new(
         client.clone(),
         tokens.clone(),
         policy_of(desktop_flow::JOB_TYPE),
         settings.desktop_flow.clone(),
-    );
+    )
+    .with_identities(settings.identities.clone());
     vec![Arc::new(http_json), Arc::new(desktop_flow)]
 }

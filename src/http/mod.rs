@@ -139,6 +139,17 @@ impl Client {
         })
     }
 
+    /// A client that goes through no proxy.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn direct() -> Result<Self, Error> {
+        Ok(Self {
+            pool: pool::Pool::direct()?,
+            guard: None,
+        })
+    }
+
     /// A client for URLs that come from tasks: it asks the guard about every hop and every address.
     ///
     /// # Errors

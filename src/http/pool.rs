@@ -54,6 +54,17 @@ impl Pool {
         })
     }
 
+    /// Connections past every proxy.
+    pub(super) fn direct() -> Result<Self, Error> {
+        let plain = finish(base(None, Reach::Anywhere).no_proxy())?;
+        Ok(Self {
+            named: plain.clone(),
+            plain,
+            guard: None,
+            own: Arc::default(),
+        })
+    }
+
     fn trusting_nobody(guard: Option<&Guard>, reach: Reach) -> Result<reqwest::Client, Error> {
         finish(base(guard, reach).tls_certs_only([]))
     }

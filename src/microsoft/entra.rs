@@ -32,6 +32,45 @@ pub fn default_scope(resource: &str) -> String {
     format!("{}/.default", resource.trim_end_matches('/'))
 }
 
+/// Hosts of Microsoft's APIs whose tokens are for another address than their own, in all clouds; a name covers those below
+/// it. Dataverse is not among them: its audience is the organisation.
+const AUDIENCES: &[(&str, &str)] = &[
+    ("api.flow.microsoft.com", "https://service.flow.microsoft.com"),
+    ("gov.api.flow.microsoft.us", "https://gov.service.flow.microsoft.us"),
+    ("high.api.flow.microsoft.us", "https://high.service.flow.microsoft.us"),
+    ("api.flow.appsplatform.us", "https://service.flow.appsplatform.us"),
+    ("api.powerautomate.cn", "https://service.powerautomate.cn"),
+    ("api.powerapps.com", "https://service.powerapps.com"),
+    ("api.bap.microsoft.com", "https://service.powerapps.com"),
+    ("gov.api.powerapps.us", "https://gov.service.powerapps.us"),
+    ("gov.api.bap.microsoft.us", "https://gov.service.powerapps.us"),
+    ("high.api.powerapps.us", "https://high.service.powerapps.us"),
+    ("high.api.bap.microsoft.us", "https://high.service.powerapps.us"),
+    ("api.apps.appsplatform.us", "https://service.apps.appsplatform.us"),
+    ("api.bap.appsplatform.us", "https://service.apps.appsplatform.us"),
+    ("api.powerapps.cn", "https://service.powerapps.cn"),
+    ("api.powerplatform.com", "https://api.powerplatform.com"),
+];
+
+fn is_or_is_below(host: &str, name: &str) -> bool {
+    host.strip_suffix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// The audience of tokens for a host of Microsoft's; `None`: its own address.
+pub fn audience_of(host: &str) -> Option<&'static str> {
+    AUDIENCES
+        .iter()
+        .find(|(name, _)| is_or_is_below(host, name))
+        .map(|(_, audience)| *audience)
+}
+
+/// Is this the flow service ("ProcessSimple"), which takes tokens of users only?
+pub fn is_flow_service(host: &str) -> bool {
+    audience_of(host)
+        .is_some_and(|audience| audience.contains("service.flow.") || audience.contains("service.powerautomate."))
+}
+
 /// A row: numbers that mean the same, whose turn it is, a hint.
 type Row = (&'static [u32], Class, &'static str);
 
@@ -228,6 +267,30 @@ mod tests {
         for resource in ["https://a.crm4.dynamics.com", "https://a.crm4.dynamics.com/"] {
             assert_eq!(default_scope(resource), "https://a.crm4.dynamics.com/.default");
         }
+    }
+
+    #[test]
+    fn hosts_have_the_audience_of_their_service_in_every_cloud() {
+        for (host, audience) in [
+            ("api.flow.microsoft.com", Some("https://service.flow.microsoft.com")),
+            (
+                "emea.api.flow.microsoft.com",
+                Some("https://service.flow.microsoft.com"),
+            ),
+            ("api.bap.microsoft.com", Some("https://service.powerapps.com")),
+            (
+                "abc.12.environment.api.powerplatform.com",
+                Some("https://api.powerplatform.com"),
+            ),
+            ("api.powerautomate.cn", Some("https://service.powerautomate.cn")),
+            ("contoso.crm4.dynamics.com", None),
+            ("evilapi.flow.microsoft.com", None),
+            ("api.flow.microsoft.com.evil.example", None),
+        ] {
+            assert_eq!(audience_of(host), audience, "{host}");
+        }
+        assert!(is_flow_service("india.api.flow.microsoft.com") && is_flow_service("high.api.flow.microsoft.us"));
+        assert!(!is_flow_service("api.powerapps.com") && !is_flow_service("contoso.crm4.dynamics.com"));
     }
 
     #[test]

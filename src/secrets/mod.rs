@@ -2,7 +2,8 @@
 //!
 //! In go a job's variables with `{{secrets.NAME}}` in them; out come the same variables with values ([`Bound`]), and the
 //! list of what was put where, which [`policy`] and [`redaction`] need. [`reference`] is the grammar, [`resolve`] asks
-//! the providers ([`environment`], [`directory`], [`dotenv`], [`vault`]; those far away through [`cached`]).
+//! the providers ([`environment`], [`directory`], [`dotenv`], [`vault`],
+//! [`key_vault`]; those far away through [`cached`]).
 
 pub mod allow_list;
 pub mod bind;
@@ -12,6 +13,7 @@ pub mod dotenv;
 pub mod environment;
 mod forms;
 pub mod hosts;
+pub mod key_vault;
 pub mod known;
 pub mod masked_output;
 pub mod output;

@@ -289,6 +289,11 @@ impl Policy {
     }
 }
 
+/// Does the text match one of these patterns, where `*` stands for any characters?
+pub fn matches_any(patterns: &[String], text: &str) -> bool {
+    patterns.iter().any(|pattern| glob(pattern, text))
+}
+
 /// A name with `*`, in the spelling that names are compared in.
 pub(super) fn shell_pattern(pattern: &str) -> String {
     pattern.split('*').map(shell_name).collect::<Vec<_>>().join("*")

@@ -87,6 +87,34 @@ impl Secrets {
         self
     }
 
+    /// The same, with references resolved everywhere.
+    #[must_use]
+    pub fn allowing_all(mut self) -> Self {
+        self.allow_list = Arc::new(AllowList::open());
+        self
+    }
+
+    /// A text of operations' own with its references resolved.
+    ///
+    /// # Errors
+    /// As [`Secrets::bind`].
+    pub async fn text(&self, text: &str, scope: &SecretScope<'_>) -> Result<SecretString, JobError> {
+        if !text.contains("{{") {
+            return Ok(text.into());
+        }
+        let braced = Self {
+            grammar: Grammar { bare: false },
+            ..self.clone()
+        };
+        let mut bound = braced
+            .bind(Map::from_iter([("value".into(), text.into())]), scope)
+            .await?;
+        match bound.variables.remove("value") {
+            Some(Value::String(value)) => Ok(value.into()),
+            _ => Ok(SecretString::default()),
+        }
+    }
+
     /// Where references are resolved.
     pub fn allow_list(&self) -> &AllowList {
         &self.allow_list

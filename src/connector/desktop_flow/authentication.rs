@@ -6,8 +6,10 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
-use super::Settings;
 use super::fields::Fields;
+use super::{JOB_TYPE, Settings};
+use crate::connector::Call;
+use crate::connector::identity::{Identities, Signed};
 use crate::http::token::{Audience, ClientAuthentication, TokenRequest, Tokens};
 use crate::microsoft::dataverse::{Credential, Organization, is_safe_transport};
 use crate::microsoft::entra;
@@ -21,6 +23,8 @@ pub enum Authentication {
     Bearer(SecretString),
     /// As an app.
     ClientCredentials(Box<TokenRequest>),
+    /// As what operations have under this name.
+    Identity(String),
 }
 
 #[derive(Clone, Copy)]
@@ -42,6 +46,9 @@ pub fn read(
     organization: Option<&Organization>,
     settings: &Settings,
 ) -> Option<Authentication> {
+    if let Some(name) = fields.text("identity").filter(|name| !name.trim().is_empty()) {
+        return Some(Authentication::Identity(name.trim().to_owned()));
+    }
     fields.inside("authentication", PREFIX, |fields| {
         match fields.required_choice("type", KINDS)? {
             Kind::Bearer => {
@@ -141,6 +148,7 @@ impl Authentication {
         let unsent = |path: &str| match self {
             Authentication::Bearer(_) => path.starts_with(PREFIX) && path != "authentication.token",
             Authentication::ClientCredentials(_) => path == "authentication.token",
+            Authentication::Identity(_) => path.starts_with(PREFIX),
         };
         let is_journal = |path: &str| path.split('.').next().is_some_and(journal::is_ours);
         let mut names: Vec<&str> = input
@@ -158,19 +166,44 @@ impl Authentication {
     /// Host of the token endpoint, empty without one.
     pub fn token_host(&self) -> String {
         match self {
-            Authentication::Bearer(_) => String::new(),
+            Authentication::Bearer(_) | Authentication::Identity(_) => String::new(),
             Authentication::ClientCredentials(request) => request.endpoint.host_str().unwrap_or_default().into(),
         }
     }
 
     /// The credential for Dataverse.
-    pub fn into_credential(self, tokens: &Arc<Tokens>) -> Credential {
-        match self {
-            Authentication::Bearer(token) => Credential::Bearer(token),
-            Authentication::ClientCredentials(request) => Credential::Fetched {
-                tokens: Arc::clone(tokens),
+    ///
+    /// # Errors
+    /// An incident when the identity may not be used so. Nothing was sent.
+    pub async fn into_credential(
+        self,
+        call: &Call<'_>,
+        organization: &Organization,
+        tokens: &Arc<Tokens>,
+        identities: Option<&Identities>,
+    ) -> Result<Credential, JobError> {
+        let name = match self {
+            Authentication::Bearer(token) => return Ok(Credential::Bearer(token)),
+            Authentication::ClientCredentials(request) => {
+                return Ok(Credential::Fetched {
+                    tokens: Arc::clone(tokens),
+                    request,
+                });
+            }
+            Authentication::Identity(name) => name,
+        };
+        let Some(identities) = identities else {
+            return Err(JobError::input(format!(
+                "`identity` is '{name}', but this worker has no identities (deskhand.toml: [identities.NAME])."
+            )));
+        };
+        let scope = call.job.secret_scope();
+        match identities.sign_in(&name, organization.url(), &scope, JOB_TYPE).await? {
+            Signed::Bearer(token) => Ok(Credential::Bearer(token)),
+            Signed::Request(request) => Ok(Credential::Fetched {
+                tokens: Arc::clone(identities.tokens()),
                 request,
-            },
+            }),
         }
     }
 }

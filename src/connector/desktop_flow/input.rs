@@ -75,6 +75,7 @@ pub const VARIABLES: &[&str] = &[
     "operationType",
     "organizationUri",
     "authentication",
+    "identity",
     "workflowId",
     "workflowName",
     "connectionName",

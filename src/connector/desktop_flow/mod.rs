@@ -16,7 +16,7 @@
 //!
 //! Fields of every task: `operationType`, `organizationUri`, `authentication` (`type` = `bearer`: `token`; or
 //! `oauth-client-credentials-flow`: `oauthTokenEndpoint` or `tenantId`, `clientId`, `clientSecret`,
-//! `clientAuthentication`, `scopes`, `audience`). Beside them:
+//! `clientAuthentication`, `scopes`, `audience`); or `identity` in place of `authentication`. Beside them:
 //!
 //! - a start: `workflowId` or `workflowName`, `connectionName`, `connectionType`, `runMode`, `runPriority`, `runTimeout`
 //!   (seconds), `inputs` or `runInputs`, `callbackUrl`;
@@ -48,6 +48,7 @@ use tokio::time::Instant;
 use self::input::{Input, Operation, Start, VARIABLES};
 use self::once::Once;
 use self::parked::Canceller;
+use super::identity::Identities;
 use super::{Call, Connector, Response};
 use crate::http::Client;
 use crate::http::token::Tokens;
@@ -111,6 +112,7 @@ pub struct DesktopFlow {
     watcher: Watcher,
     canceller: Canceller,
     once: Arc<Once>,
+    identities: Option<Arc<Identities>>,
 }
 
 impl DesktopFlow {
@@ -132,7 +134,15 @@ impl DesktopFlow {
             gates: Gates::default(),
             watcher,
             once,
+            identities: None,
         }
+    }
+
+    /// The same, with identities that tasks may name.
+    #[must_use]
+    pub fn with_identities(mut self, identities: Option<Arc<Identities>>) -> Self {
+        self.identities = identities;
+        self
     }
 
     /// What the starts of this process share.
@@ -155,7 +165,9 @@ impl DesktopFlow {
         let policy = self.policy.for_job(&call.job.secret_scope());
         authentication.check(call.input, &organization, &policy)?;
         let token_host = authentication.token_host();
-        let credential = authentication.into_credential(&self.tokens);
+        let credential = authentication
+            .into_credential(&call, &organization, &self.tokens, self.identities.as_deref())
+            .await?;
         let session = Session {
             call,
             dataverse: Dataverse::behind(

@@ -27,18 +27,39 @@ pub(super) enum Authentication {
     Query(String, String),
     /// A bearer token that is fetched first.
     OAuth(Box<OAuth>),
+    /// What operations have under this name.
+    Identity(String),
 }
 
 /// A token to fetch.
 pub(super) struct OAuth {
     pub(super) request: TokenRequest,
     /// The object that the credentials stand in. Every secret of it counts as sent to the token endpoint: a property's
-    /// name can itself be made of a reference, so single fields prove nothing.
-    pub(super) path: String,
+    /// name can itself be made of a reference, so single fields prove nothing. `None`: an identity, whose credentials are
+    /// not the task's.
+    pub(super) path: Option<String>,
 }
 
 /// Reads `authentication`, or what `authenticationConfiguration` puts in its place.
 pub(super) fn bind(input: &Fields<'_, '_>) -> Option<Authentication> {
+    if let Some(name) = input
+        .text("identity", "the name of an identity")
+        .filter(|name| !name.trim().is_empty())
+    {
+        let other = ["authentication", "authenticationConfiguration"].iter().find(|field| {
+            let kind = input
+                .value(field)
+                .and_then(|value| value.get("type"))
+                .and_then(Value::as_str);
+            kind.is_some_and(|kind| kind != "noAuth")
+                || (**field == "authenticationConfiguration" && input.value(field).is_some())
+        });
+        if other.is_some() {
+            input.fault("identity", "either an identity or an `authentication`, not both");
+            return None;
+        }
+        return Some(Authentication::Identity(name.trim().to_owned()));
+    }
     let fields = match input.value("authenticationConfiguration") {
         Some(_) => input
             .object("authenticationConfiguration", "an object with `authentication`")?
@@ -177,6 +198,8 @@ fn refresh_token(fields: &Fields<'_, '_>) -> Option<Authentication> {
             audience: Audience::Absent,
             extra: Vec::new(),
             tls: None,
+            assertion: None,
+            rotated_to: None,
         },
     ))
 }
@@ -197,6 +220,6 @@ fn scopes(fields: &Fields<'_, '_>) -> Option<String> {
 fn oauth(fields: &Fields<'_, '_>, request: TokenRequest) -> Authentication {
     Authentication::OAuth(Box::new(OAuth {
         request,
-        path: fields.path().to_owned(),
+        path: Some(fields.path().to_owned()),
     }))
 }

@@ -21,6 +21,7 @@ pub(super) const VARIABLES: &[&str] = &[
     "method",
     "authentication",
     "authenticationConfiguration",
+    "identity",
     "clientTls",
     "headers",
     "queryParameters",

@@ -25,10 +25,12 @@ use zeroize::Zeroizing;
 use self::authentication::{Authentication, OAuth};
 use self::failure::Failure;
 use self::input::Input;
+use super::identity::{Identities, Signed};
 use super::{Call, Connector, Response};
 use crate::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use crate::http::token::{Fetched, Tokens};
+use crate::http::token::{Fetched, Grant, Tokens};
 use crate::http::{self, Answer, Request};
+use crate::microsoft::entra;
 use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::secrets::{Destination, Policy, Redactor};
@@ -42,6 +44,7 @@ pub struct HttpJson {
     tokens: Arc<Tokens>,
     policy: Arc<Policy>,
     settings: Settings,
+    identities: Option<Arc<Identities>>,
 }
 
 /// What operations may set.
@@ -70,7 +73,15 @@ impl HttpJson {
             tokens,
             policy,
             settings,
+            identities: None,
         }
+    }
+
+    /// The same, with identities that tasks may name.
+    #[must_use]
+    pub fn with_identities(mut self, identities: Option<Arc<Identities>>) -> Self {
+        self.identities = identities;
+        self
     }
 
     async fn run(&self, call: Call<'_>) -> Result<Response, JobError> {
@@ -90,13 +101,46 @@ impl HttpJson {
                 put_first(&mut request.headers, name, value);
                 self.send(&call, request).await?
             }
+            Authentication::Identity(name) => {
+                let oauth = match self.signed_in(&call, &name, &request.url).await? {
+                    Signed::Bearer(token) => {
+                        let answer = self.send(&call, with_bearer(request, &token)?).await?;
+                        return response::read(&answer, format)
+                            .map_err(|error| error.redacted(&Redactor::of([&token])));
+                    }
+                    Signed::Request(request) => OAuth {
+                        request: *request,
+                        path: None,
+                    },
+                };
+                let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
+                return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
+            }
             Authentication::OAuth(oauth) => {
+                explain_app_only(&oauth, &request.url)?;
                 let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
                 // A server may echo what it was sent; the pipeline knows the task's secrets, the token only we know.
                 return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
             }
         };
         response::read(&answer, format)
+    }
+
+    async fn signed_in(&self, call: &Call<'_>, name: &str, url: &Url) -> Result<Signed, JobError> {
+        match &self.identities {
+            Some(identities) => identities.sign_in(name, url, &call.job.secret_scope(), JOB_TYPE).await,
+            None => Err(JobError::input(format!(
+                "`identity` is '{name}', but this worker has no identities (deskhand.toml: [identities.NAME])."
+            ))),
+        }
+    }
+
+    /// Where the tokens of this sign-in are kept.
+    fn tokens(&self, oauth: &OAuth) -> &Tokens {
+        match (&oauth.path, &self.identities) {
+            (None, Some(identities)) => identities.tokens(),
+            _ => &self.tokens,
+        }
     }
 
     /// Every secret of the task may end up in the request, also those that a token was made of.
@@ -152,22 +196,24 @@ impl HttpJson {
         fetched: &Fetched,
         oauth: &OAuth,
     ) -> Result<Answer, JobError> {
-        let answer = self.send(call, with_bearer(request, fetched)?).await?;
+        let answer = self.send(call, with_bearer(request, &fetched.token)?).await?;
         if answer.status == 401 {
-            self.tokens.refused(&oauth.request, &fetched.token);
+            self.tokens(oauth).refused(&oauth.request, &fetched.token);
         }
         Ok(answer)
     }
 
     async fn token(&self, call: &Call<'_>, oauth: &OAuth) -> Result<Fetched, JobError> {
         let endpoint = &oauth.request.endpoint;
-        self.policy.for_job(&call.job.secret_scope()).check(
-            &call.input.names_at(&[&oauth.path]),
-            endpoint,
-            Destination::TokenEndpoint,
-        )?;
+        if let Some(path) = &oauth.path {
+            self.policy.for_job(&call.job.secret_scope()).check(
+                &call.input.names_at(&[path]),
+                endpoint,
+                Destination::TokenEndpoint,
+            )?;
+        }
         let fetched = self
-            .tokens
+            .tokens(oauth)
             .get(&oauth.request)
             .await
             .map_err(|error| failure::of_token(&error, &oauth.request.grant))?;
@@ -207,8 +253,21 @@ fn host_of(url: &Url) -> String {
     }
 }
 
-fn with_bearer(mut request: Request, fetched: &Fetched) -> Result<Request, JobError> {
-    let text = Zeroizing::new(format!("Bearer {}", fetched.token.expose_secret()));
+/// The flow service answers an app's token with a riddle; it is solved before anything is sent.
+fn explain_app_only(oauth: &OAuth, url: &Url) -> Result<(), JobError> {
+    let app_only = matches!(oauth.request.grant, Grant::ClientCredentials);
+    match url.host_str() {
+        Some(host) if app_only && entra::is_flow_service(host) => Err(JobError::input(
+            "The flow service takes no tokens of apps, and client credentials give one: it would answer 401 \
+             ClientScopeAuthorizationFailed. Use a refresh token (`oauth-refresh-token`), an identity that signs in as a \
+             user, or the Dataverse API, which takes apps. Nothing was sent.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn with_bearer(mut request: Request, token: &SecretString) -> Result<Request, JobError> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
     let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
         JobError::connector(
             "OAUTH_TOKEN_ERROR",

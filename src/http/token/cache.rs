@@ -5,16 +5,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::super::Client;
 use super::super::fingerprint::Fingerprint;
-use super::{TokenError, TokenFault, TokenRequest};
+use super::super::{Client, Error};
+use super::{Grant, TokenError, TokenFault, TokenRequest};
 use crate::metrics::metrics;
 use crate::secrets::Known;
 use crate::secrets::redaction::Label;
@@ -47,6 +47,8 @@ pub struct Tokens {
 #[derive(Default)]
 struct Slot {
     kept: Option<Kept>,
+    /// The refresh token that replaced the request's own.
+    refreshed: Option<SecretString>,
     flight: Option<Flight>,
     last_used: Option<Instant>,
 }
@@ -139,9 +141,19 @@ impl Tokens {
         let host = request.endpoint.host_str().unwrap_or_default().to_owned();
         let known = self.known.clone();
         let fetching = tokio::spawn(async move {
-            let fetched = fetch(&client, &request).await;
+            let refreshed = lock(&slots).get(&key).and_then(|slot| slot.refreshed.clone());
+            let (fetched, refreshed) = match fetch(&client, &request, refreshed).await {
+                Ok((fetched, refreshed)) => (Ok(fetched), refreshed),
+                Err(error) => (Err(error), None),
+            };
             let result = if fetched.is_ok() { "fetched" } else { "failed" };
             metrics().token_fetched(request.endpoint.host_str().unwrap_or_default(), result);
+            if let Some(token) = &refreshed {
+                known.remember(
+                    &Label::Token(request.endpoint.host_str().unwrap_or_default().into()),
+                    token,
+                );
+            }
             if let Ok(fetched) = &fetched {
                 let host = request.endpoint.host_str().unwrap_or_default();
                 known.remember(&Label::Token(host.into()), &fetched.token);
@@ -150,6 +162,7 @@ impl Tokens {
             let mut slots = lock(&slots);
             if let Some(slot) = slots.get_mut(&key) {
                 slot.flight = None;
+                slot.refreshed = refreshed.or(slot.refreshed.take());
                 match &fetched {
                     Ok(fetched) => slot.kept = Kept::new(fetched, now),
                     Err(error) if error.is_retryable() => {
@@ -157,7 +170,10 @@ impl Tokens {
                             kept.refresh_at = now + REFRESH_PAUSE;
                         }
                     }
-                    Err(_) => slot.kept = None,
+                    Err(_) => {
+                        slot.kept = None;
+                        slot.refreshed = None;
+                    }
                 }
             }
             fetched
@@ -206,7 +222,10 @@ fn lock(slots: &Mutex<HashMap<Fingerprint, Slot>>) -> MutexGuard<'_, HashMap<Fin
 
 /// Drops what ended; if that was little, also the tenth that was unused for longest, so that the sorting is rare.
 fn make_room(slots: &mut HashMap<Fingerprint, Slot>, now: Instant) {
-    slots.retain(|_, slot| slot.flight.is_some() || slot.kept.as_ref().is_some_and(|kept| now < kept.ends_at));
+    slots.retain(|_, slot| {
+        let lives = slot.kept.as_ref().is_some_and(|kept| now < kept.ends_at);
+        lives || slot.flight.is_some() || slot.refreshed.is_some()
+    });
     if slots.len() <= KEPT - KEPT / 10 {
         return;
     }
@@ -216,32 +235,76 @@ fn make_room(slots: &mut HashMap<Fingerprint, Slot>, now: Instant) {
     slots.retain(|_, slot| slot.last_used > threshold);
 }
 
-async fn fetch(client: &Client, request: &TokenRequest) -> Result<Fetched, TokenError> {
-    let host = request.endpoint.host_str().unwrap_or_default();
+/// The token, and the refresh token that replaces the one that was used.
+async fn fetch(
+    client: &Client,
+    request: &TokenRequest,
+    refreshed: Option<SecretString>,
+) -> Result<(Fetched, Option<SecretString>), TokenError> {
+    let host = match &request.grant {
+        Grant::Managed(identity) => identity.host(),
+        _ => request.endpoint.host_str().unwrap_or_default(),
+    };
     let unreached = |error| TokenError::new(host, TokenFault::Unreached(error));
-    let http = request.to_http().map_err(unreached)?;
-    let answer = client.send(http).await.map_err(unreached)?;
+    let invalid = |text: String| unreached(Error::Invalid(text));
+    let answer = if let Grant::Managed(identity) = &request.grant {
+        identity.ask(request.scope.as_deref().unwrap_or_default()).await
+    } else {
+        let assertion = match &request.assertion {
+            None => None,
+            Some(assertion) => {
+                let made = assertion.make(&request.endpoint, request.client_id.expose_secret());
+                Some(made.await.map_err(invalid)?)
+            }
+        };
+        let kept = match &request.rotated_to {
+            None => None,
+            Some(file) => file.read().map_err(|error| {
+                invalid(format!(
+                    "The file {} with the refresh token cannot be read ({error}).",
+                    file.0.display()
+                ))
+            })?,
+        };
+        let http = request
+            .to_http_showing(assertion.as_ref(), kept.or(refreshed).as_ref())
+            .map_err(unreached)?;
+        client.send(http).await
+    };
+    let answer = answer.map_err(unreached)?;
     let body: Option<Value> = (answer.status < 400)
         .then(|| serde_json::from_slice(&answer.body).ok())
         .flatten();
-    let token = body
-        .as_ref()
-        .and_then(|body| first(body, "access_token"))
-        .and_then(Value::as_str)
-        .filter(|token| !token.is_empty());
-    let Some(token) = token else {
+    let text = |name: &str| {
+        let value = body.as_ref().and_then(|body| first(body, name))?.as_str()?;
+        Some(value).filter(|text| !text.is_empty())
+    };
+    let Some(token) = text("access_token") else {
         return Err(TokenError::from_answer(host, answer));
     };
-    let lifetime = body
-        .as_ref()
-        .and_then(|body| first(body, "expires_in"))
-        .and_then(seconds)
-        .map(Duration::from_secs);
-    Ok(Fetched {
+    let number = |name: &str| body.as_ref().and_then(|body| first(body, name)).and_then(seconds);
+    let lifetime = number("expires_in").or_else(|| {
+        // Managed identities of App Service say when, not for how long.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let at = body.as_ref().and_then(|body| first(body, "expires_on"))?;
+        let at: u64 = at.as_u64().or_else(|| at.as_str()?.parse().ok())?;
+        Some(at.saturating_sub(now).min(365 * 24 * 3600))
+    });
+    let fetched = Fetched {
         token: token.into(),
         from_cache: false,
-        lifetime,
-    })
+        lifetime: lifetime.map(Duration::from_secs),
+    };
+    let refreshed = match &request.grant {
+        Grant::RefreshToken(_) => text("refresh_token").map(SecretString::from),
+        _ => None,
+    };
+    if let (Some(file), Some(token)) = (&request.rotated_to, &refreshed)
+        && let Err(error) = file.write(token)
+    {
+        tracing::error!(file = %file.0.display(), %error, "the new refresh token cannot be stored: after a restart, somebody must sign in again");
+    }
+    Ok((fetched, refreshed))
 }
 
 /// The first field of this name anywhere in the value: an object's own before those of its children. Its depth is

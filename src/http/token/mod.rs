@@ -2,12 +2,17 @@
 //!
 //! [`Tokens`] is the cache; [`TokenRequest`] says what is asked of which endpoint; [`TokenError`] says what the
 //! endpoint answered, and whether asking again can help. A token is fetched again before it ends, and an old one that
-//! still lives is used while its endpoint has a bad moment.
+//! still lives is used while its endpoint has a bad moment. [`assertion`] and [`managed`] are ways to sign in without a
+//! secret.
 
+pub mod assertion;
 mod cache;
 mod error;
+pub mod managed;
 mod request;
+mod x509;
 
+pub use assertion::Assertion;
 pub use cache::{Fetched, Tokens};
 pub use error::{TokenError, TokenFault};
-pub use request::{Audience, ClientAuthentication, Grant, TokenRequest};
+pub use request::{Audience, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest};

@@ -1,5 +1,8 @@
 //! What is asked of a token endpoint, and how it is written as a form (RFC 6749).
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -9,6 +12,8 @@ use zeroize::Zeroizing;
 
 use super::super::fingerprint::Fingerprint;
 use super::super::{ClientTls, Error, Method, Request};
+use super::assertion::Assertion;
+use super::managed::ManagedIdentity;
 
 /// A question to a token endpoint. All of it is the key under which the answer is kept.
 #[derive(Clone)]
@@ -31,6 +36,46 @@ pub struct TokenRequest {
     pub extra: Vec<(String, String)>,
     /// The client's own certificate and trust for this endpoint.
     pub tls: Option<ClientTls>,
+    /// What is shown instead of a secret, made anew for each question.
+    pub assertion: Option<Arc<dyn Assertion>>,
+    /// Where refresh tokens that replace this one are kept.
+    pub rotated_to: Option<RefreshTokenFile>,
+}
+
+/// A file that holds the refresh token to use next: read before each question, written when the endpoint gave a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshTokenFile(pub PathBuf);
+
+impl RefreshTokenFile {
+    /// The token in it; `None` while there is no such file.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(&self) -> std::io::Result<Option<SecretString>> {
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) => Ok(Some(text.trim().into()).filter(|token: &SecretString| !token.expose_secret().is_empty())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a token in, so that there is the old one or the new one at any moment, and nobody else can read it.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to.
+    pub fn write(&self, token: &SecretString) -> std::io::Result<()> {
+        use std::io::Write;
+
+        let beside = self.0.with_extension("new");
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&beside)?;
+        file.write_all(token.expose_secret().as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(beside, &self.0)
+    }
 }
 
 /// What a client shows to get a token.
@@ -40,6 +85,8 @@ pub enum Grant {
     ClientCredentials,
     /// A refresh token that it was given before.
     RefreshToken(SecretString),
+    /// Nothing: the machine's own service gives the token. The scope names the resource.
+    Managed(ManagedIdentity),
     /// A user's name and password (ROPC).
     Password {
         /// The user's sign-in name.
@@ -82,7 +129,18 @@ impl TokenRequest {
             audience: Audience::Absent,
             extra: Vec::new(),
             tls: None,
+            assertion: None,
+            rotated_to: None,
         }
+    }
+
+    /// The token that a managed identity has for a resource, e.g. `https://contoso.crm4.dynamics.com`.
+    pub fn managed(identity: ManagedIdentity, endpoint: Url, resource: &str) -> Self {
+        let mut request = Self::client_credentials(endpoint, SecretString::default(), SecretString::default());
+        request.client_secret = None;
+        request.grant = Grant::Managed(identity);
+        request.scope = Some(resource.to_owned());
+        request
     }
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
@@ -90,7 +148,13 @@ impl TokenRequest {
             Grant::ClientCredentials => ("client_credentials", None, None),
             Grant::RefreshToken(token) => ("refresh_token", Some(token), None),
             Grant::Password { username, password } => ("password", Some(username), Some(password)),
+            Grant::Managed(_) => ("managed", None, None),
         };
+        let managed = match &self.grant {
+            Grant::Managed(identity) => Some(identity.source()),
+            _ => None,
+        };
+        let assertion = self.assertion.as_ref().map(|assertion| assertion.source());
         let (audience_kind, audience) = match &self.audience {
             Audience::Absent => ("absent", None),
             Audience::Bare => ("bare", None),
@@ -116,6 +180,8 @@ impl TokenRequest {
             self.scope.as_deref(),
             Some(audience_kind),
             audience,
+            managed.as_deref(),
+            assertion.as_deref(),
         ];
         let extra = self.extra.iter().flat_map(|(name, value)| [name, value]);
         Fingerprint::of(
@@ -131,7 +197,17 @@ impl TokenRequest {
     }
 
     /// The HTTP request that asks this.
-    pub(super) fn to_http(&self) -> Result<Request, Error> {
+    #[cfg(test)]
+    fn to_http(&self) -> Result<Request, Error> {
+        self.to_http_showing(None, None)
+    }
+
+    /// The HTTP request that asks this, with an assertion for it, and a refresh token that replaces the request's own.
+    pub(super) fn to_http_showing(
+        &self,
+        assertion: Option<&SecretString>,
+        refresh_token: Option<&SecretString>,
+    ) -> Result<Request, Error> {
         let mut request = Request::new(Method::POST, self.endpoint.clone());
         request.total_timeout = Some(std::time::Duration::from_secs(60));
         request.max_answer_bytes = 1024 * 1024;
@@ -142,10 +218,10 @@ impl TokenRequest {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if self.client_authentication == ClientAuthentication::BasicHeader {
+        if self.client_authentication == ClientAuthentication::BasicHeader && assertion.is_none() {
             headers.insert(AUTHORIZATION, self.basic_header()?);
         }
-        request.body = Some(self.form().into_bytes());
+        request.body = Some(self.form(assertion, refresh_token).into_bytes());
         Ok(request)
     }
 
@@ -158,7 +234,7 @@ impl TokenRequest {
         Ok(value)
     }
 
-    fn form(&self) -> String {
+    fn form(&self, assertion: Option<&SecretString>, refreshed: Option<&SecretString>) -> String {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         match &self.audience {
             Audience::Absent => {}
@@ -170,12 +246,12 @@ impl TokenRequest {
             }
         }
         match &self.grant {
-            Grant::ClientCredentials => {
+            Grant::ClientCredentials | Grant::Managed(_) => {
                 form.append_pair("grant_type", "client_credentials");
             }
             Grant::RefreshToken(token) => {
                 form.append_pair("grant_type", "refresh_token");
-                form.append_pair("refresh_token", token.expose_secret());
+                form.append_pair("refresh_token", refreshed.unwrap_or(token).expose_secret());
             }
             Grant::Password { username, password } => {
                 form.append_pair("grant_type", "password");
@@ -186,7 +262,14 @@ impl TokenRequest {
         if let Some(scope) = self.scope.as_deref().filter(|scope| !scope.trim().is_empty()) {
             form.append_pair("scope", scope);
         }
-        if self.client_authentication == ClientAuthentication::Body {
+        if let Some(assertion) = assertion {
+            form.append_pair("client_id", self.client_id.expose_secret());
+            form.append_pair(
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            );
+            form.append_pair("client_assertion", assertion.expose_secret());
+        } else if self.client_authentication == ClientAuthentication::Body {
             form.append_pair("client_id", self.client_id.expose_secret());
             if let Some(secret) = &self.client_secret {
                 form.append_pair("client_secret", secret.expose_secret());

@@ -1,0 +1,200 @@
+//! `[identities.NAME]` in `deskhand.toml`: from what was written to an identity, or every fault at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::sources::Sources;
+use crate::connector::identity::{Settings, SignIn};
+use crate::http::token::assertion::{Algorithm, Certificate, FederatedFile};
+use crate::http::token::managed::{IMDS, ManagedIdentity, Service};
+use crate::http::token::{ClientAuthentication, RefreshTokenFile};
+use crate::microsoft::entra;
+use crate::secrets::policy::Cloud;
+
+/// An identity, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityText {
+    tenant: Option<String>,
+    authority: Option<String>,
+    token_endpoint: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    client_authentication: Option<String>,
+    certificate: Option<PathBuf>,
+    private_key: Option<PathBuf>,
+    algorithm: Option<String>,
+    send_chain: bool,
+    federated_token_file: Option<PathBuf>,
+    username: Option<String>,
+    password: Option<String>,
+    refresh_token: Option<String>,
+    refresh_token_file: Option<PathBuf>,
+    managed: Option<String>,
+    imds: Option<String>,
+    token: Option<String>,
+    scope: Option<String>,
+    hosts: Vec<String>,
+    audiences: BTreeMap<String, String>,
+    connectors: Vec<String>,
+    processes: Vec<String>,
+    tenants: Vec<String>,
+}
+
+/// The keys, for a message.
+pub(super) const KEYS: &str = "tenant, authority, token_endpoint, client_id, client_secret, client_authentication, certificate, \
+    private_key, algorithm, send_chain, federated_token_file, username, password, refresh_token, refresh_token_file, managed, \
+    token, scope, hosts, audiences, connectors, processes, tenants";
+
+/// All identities of the file.
+pub(super) fn identities(s: &mut Sources<'_>, cloud: Cloud) -> Vec<Settings> {
+    let texts = s.identity_texts();
+    texts
+        .into_iter()
+        .filter_map(|(place, name, text)| match identity(&name, text, cloud, s) {
+            Ok(identity) => Some(identity),
+            Err(message) => {
+                s.fault(place, message);
+                None
+            }
+        })
+        .collect()
+}
+
+fn identity(name: &str, text: IdentityText, cloud: Cloud, s: &Sources<'_>) -> Result<Settings, String> {
+    let hosts = text
+        .hosts
+        .iter()
+        .map(|host| {
+            host.parse()
+                .map_err(|error: crate::secrets::hosts::PatternError| error.to_string())
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if hosts.is_empty() {
+        return Err("`hosts` is empty: name the hosts that its tokens may go to".into());
+    }
+    let sign_in = sign_in(&text, s)?;
+    let needs_endpoint = !matches!(sign_in, SignIn::Managed(_) | SignIn::Bearer(_));
+    let endpoint = match (&text.token_endpoint, &text.tenant) {
+        (Some(endpoint), _) => Url::parse(endpoint)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .ok_or("`token_endpoint` is not a URL")?,
+        (None, Some(tenant)) => {
+            let usual = format!("https://{}", cloud.authorities()[0]);
+            let authority = text.authority.clone().unwrap_or(usual);
+            entra::token_endpoint(&authority, tenant)
+                .ok_or("`tenant` is no tenant's id or domain, or `authority` no URL")?
+        }
+        (None, None) if needs_endpoint => return Err("`tenant` (or `token_endpoint`) is missing".into()),
+        (None, None) => Url::parse(entra::PUBLIC_AUTHORITY).map_err(|error| error.to_string())?,
+    };
+    if needs_endpoint && text.client_id.is_none() {
+        return Err("`client_id` is missing".into());
+    }
+    Ok(Settings {
+        name: name.to_owned(),
+        sign_in,
+        endpoint,
+        client_id: text.client_id.unwrap_or_default(),
+        hosts,
+        scope: text.scope,
+        audiences: text.audiences,
+        connectors: text.connectors,
+        processes: text.processes,
+        tenants: text.tenants,
+    })
+}
+
+fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
+    let ways = [
+        ("certificate", text.certificate.is_some()),
+        ("federated_token_file", text.federated_token_file.is_some()),
+        ("username", text.username.is_some()),
+        ("refresh_token", text.refresh_token.is_some()),
+        ("managed", text.managed.is_some()),
+        ("token", text.token.is_some()),
+    ];
+    let chosen: Vec<&str> = ways.iter().filter(|(_, chosen)| *chosen).map(|(way, _)| *way).collect();
+    let secret = text.client_secret.clone();
+    match (chosen.as_slice(), secret) {
+        ([], Some(secret)) => Ok(SignIn::Secret {
+            secret,
+            way: match text.client_authentication.as_deref() {
+                None | Some("credentialsBody") => ClientAuthentication::Body,
+                Some("basicAuthHeader") => ClientAuthentication::BasicHeader,
+                Some(_) => return Err("`client_authentication` is credentialsBody or basicAuthHeader".into()),
+            },
+        }),
+        ([], None) => Err(
+            "there is no way to sign in: give client_secret, certificate, federated_token_file, username and \
+                           password, refresh_token, managed or token"
+                .into(),
+        ),
+        (["certificate"], None) => {
+            let algorithm = match text.algorithm.as_deref() {
+                None | Some("PS256") => Algorithm::Ps256,
+                Some("RS256") => Algorithm::Rs256,
+                Some(_) => return Err("`algorithm` is PS256 or RS256".into()),
+            };
+            let file = text.certificate.clone().unwrap_or_default();
+            let certificate = Certificate::new(file, text.private_key.clone(), algorithm, text.send_chain);
+            Ok(SignIn::Assertion(Arc::new(certificate)))
+        }
+        (["federated_token_file"], None) => Ok(SignIn::Assertion(Arc::new(FederatedFile(
+            text.federated_token_file.clone().unwrap_or_default(),
+        )))),
+        (["username"], secret) => Ok(SignIn::Password {
+            username: text.username.clone().unwrap_or_default(),
+            password: text.password.clone().ok_or("`password` is missing")?,
+            secret,
+        }),
+        (["refresh_token"], secret) => Ok(SignIn::RefreshToken {
+            token: text.refresh_token.clone().unwrap_or_default(),
+            file: text.refresh_token_file.clone().map(RefreshTokenFile),
+            secret,
+        }),
+        (["managed"], None) => managed(text, s),
+        (["token"], None) => Ok(SignIn::Bearer(text.token.clone().unwrap_or_default())),
+        (ways, secret) => {
+            let secret = if secret.is_some() { " and client_secret" } else { "" };
+            Err(format!(
+                "{}{secret} are different ways to sign in: choose one",
+                ways.join(" and ")
+            ))
+        }
+    }
+}
+
+fn managed(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
+    let url = |text: &str| Url::parse(text).map_err(|_| format!("`{text}` is not a URL"));
+    let app_service = || -> Result<Option<Service>, String> {
+        match (s.variable("IDENTITY_ENDPOINT"), s.variable("IDENTITY_HEADER")) {
+            (Some(endpoint), Some(header)) => Ok(Some(Service::AppService {
+                endpoint: url(&endpoint)?,
+                header: header.into(),
+            })),
+            _ => Ok(None),
+        }
+    };
+    let imds = || Ok::<_, String>(Service::Imds(url(text.imds.as_deref().unwrap_or(IMDS))?));
+    let service = match text.managed.as_deref() {
+        Some("imds") => imds()?,
+        Some("app-service") => {
+            app_service()?.ok_or("IDENTITY_ENDPOINT and IDENTITY_HEADER are not set: this is no App Service")?
+        }
+        Some("auto") => match app_service()? {
+            Some(service) => service,
+            None => imds()?,
+        },
+        _ => return Err("`managed` is auto, imds or app-service".into()),
+    };
+    Ok(SignIn::Managed(ManagedIdentity {
+        service,
+        client_id: text.client_id.clone(),
+    }))
+}

@@ -1,0 +1,121 @@
+//! Managed identities: a token from the machine's own service, without any credential (Azure VMs and AKS nodes: IMDS; App
+//! Service, Functions, Container Apps: an endpoint that the environment names).
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::super::{Answer, Client, Error, Method, Request};
+
+/// IMDS's address, the same on every machine.
+pub const IMDS: &str = "http://169.254.169.254/";
+/// Pauses before the second and each further try (Microsoft's guidance for IMDS).
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(2),
+    Duration::from_secs(6),
+    Duration::from_secs(14),
+    Duration::from_secs(30),
+];
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which of the machine's identities, and who gives its tokens.
+#[derive(Clone, Debug)]
+pub struct ManagedIdentity {
+    /// Who gives them.
+    pub service: Service,
+    /// The client id of a user-assigned identity; without one the machine's own.
+    pub client_id: Option<String>,
+}
+
+/// Who gives the tokens of managed identities.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// The instance metadata service at this address.
+    Imds(Url),
+    /// The endpoint of the platform, and what it wants to be shown.
+    AppService {
+        /// `IDENTITY_ENDPOINT`.
+        endpoint: Url,
+        /// `IDENTITY_HEADER`.
+        header: SecretString,
+    },
+}
+
+impl ManagedIdentity {
+    /// What tells it from others in the key of a cache.
+    pub(super) fn source(&self) -> String {
+        let (kind, url) = match &self.service {
+            Service::Imds(url) => ("imds", url),
+            Service::AppService { endpoint, .. } => ("app service", endpoint),
+        };
+        format!("{kind} {url} {}", self.client_id.as_deref().unwrap_or_default())
+    }
+
+    /// The host that is asked.
+    pub fn host(&self) -> &str {
+        match &self.service {
+            Service::Imds(url) => url.host_str().unwrap_or_default(),
+            Service::AppService { endpoint, .. } => endpoint.host_str().unwrap_or_default(),
+        }
+    }
+
+    fn request(&self, resource: &str) -> Result<Request, Error> {
+        let (mut url, version) = match &self.service {
+            Service::Imds(base) => {
+                let url = base
+                    .join("/metadata/identity/oauth2/token")
+                    .map_err(|error| Error::Invalid(error.to_string()))?;
+                (url, "2018-02-01")
+            }
+            Service::AppService { endpoint, .. } => (endpoint.clone(), "2019-08-01"),
+        };
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("api-version", version)
+                .append_pair("resource", resource);
+            if let Some(client_id) = &self.client_id {
+                query.append_pair("client_id", client_id);
+            }
+        }
+        let mut request = Request::new(Method::GET, url);
+        request.total_timeout = Some(PATIENCE);
+        request.connect_timeout = Some(Duration::from_secs(3));
+        request.max_answer_bytes = 1024 * 1024;
+        match &self.service {
+            Service::Imds(_) => {
+                request.headers.insert("metadata", HeaderValue::from_static("true"));
+            }
+            Service::AppService { header, .. } => {
+                let mut value = HeaderValue::from_str(header.expose_secret())
+                    .map_err(|_| Error::Invalid("IDENTITY_HEADER cannot stand in a header.".into()))?;
+                value.set_sensitive(true);
+                request
+                    .headers
+                    .insert(HeaderName::from_static("x-identity-header"), value);
+            }
+        }
+        Ok(request)
+    }
+
+    /// Asks until there is an answer that another try would not better: these services are away for moments, at a
+    /// machine's start above all.
+    pub(super) async fn ask(&self, resource: &str) -> Result<Answer, Error> {
+        // Never through a proxy: it is another machine.
+        let client = Client::direct()?;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let result = client.send(self.request(resource)?).await;
+            let again = match &result {
+                Ok(answer) => matches!(answer.status, 404 | 410 | 429) || answer.status >= 500,
+                Err(error) => !matches!(error, Error::Invalid(_)),
+            };
+            match pauses.next() {
+                Some(pause) if again => tokio::time::sleep(*pause).await,
+                _ => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Each way to sign in that is not Entra's alone, against a real OpenID provider.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deskhand::connector::identity::{Identities, Settings, SignIn};
+use deskhand::http::token::assertion::{Algorithm, Certificate};
+use deskhand::http::token::{ClientAuthentication, RefreshTokenFile, Tokens};
+use deskhand::http::{Client, Method, Request};
+use deskhand::secrets::Secrets;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use url::Url;
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("set {name}: this test needs Keycloak"))
+}
+
+async fn send(method: Method, url: &str, token: Option<&str>, kind: &'static str, body: String) -> (u16, Value) {
+    let mut request = Request::new(method, Url::parse(url).unwrap());
+    request.headers.insert("content-type", kind.parse().unwrap());
+    if let Some(token) = token {
+        request
+            .headers
+            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    request.body = Some(body.into_bytes());
+    let answer = Client::new().unwrap().send(request).await.unwrap();
+    (
+        answer.status,
+        serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
+    )
+}
+
+async fn form(url: &str, body: &str) -> Value {
+    let (status, value) = send(
+        Method::POST,
+        url,
+        None,
+        "application/x-www-form-urlencoded",
+        body.into(),
+    )
+    .await;
+    assert_eq!(status, 200, "{value}");
+    value
+}
+
+/// A client that signs in with this certificate and algorithm.
+async fn make_client(id: &str, certificate: &str, algorithm: &str) {
+    let admin = setting("KEYCLOAK_ADMIN");
+    let root = admin.trim_end_matches("/admin");
+    let master = format!("{root}/realms/master/protocol/openid-connect/token");
+    let signed = form(
+        &master,
+        "grant_type=password&client_id=admin-cli&username=admin&password=admin",
+    )
+    .await;
+    let body: String = certificate
+        .lines()
+        .skip_while(|line| !line.contains("BEGIN CERTIFICATE"))
+        .skip(1)
+        .take_while(|line| !line.contains("END CERTIFICATE"))
+        .collect();
+    let client = json!({
+        "clientId": id, "publicClient": false, "serviceAccountsEnabled": true, "standardFlowEnabled": false,
+        "clientAuthenticatorType": "client-jwt",
+        "attributes": {"use.jwks.url": "false", "jwt.credential.certificate": body,
+                       "token.endpoint.auth.signing.alg": algorithm},
+    });
+    let url = format!("{admin}/realms/camunda-platform/clients");
+    let token = signed["access_token"].as_str().unwrap();
+    let (status, said) = send(Method::POST, &url, Some(token), "application/json", client.to_string()).await;
+    assert!(status == 201 || status == 409, "{status} {said}");
+}
+
+fn identity(client_id: &str, sign_in: SignIn) -> Identities {
+    let settings = Settings {
+        name: "robot".into(),
+        sign_in,
+        endpoint: Url::parse(&setting("KEYCLOAK_TOKEN_ENDPOINT")).unwrap(),
+        client_id: client_id.into(),
+        hosts: vec!["api.example.com".parse().unwrap()],
+        scope: Some("openid".into()),
+        audiences: BTreeMap::new(),
+        connectors: vec![],
+        processes: vec![],
+        tenants: vec![],
+    };
+    let secrets = Secrets::fixed([
+        ("SECRET", "deskhand-secret"),
+        ("PASSWORD", "robot-password"),
+        ("WRONG", "wrong-secret"),
+    ]);
+    Identities::new([settings], secrets, Arc::new(Tokens::new(Client::new().unwrap())))
+}
+
+/// Who the token is of.
+async fn signed_in(client_id: &str, sign_in: SignIn) -> Result<String, String> {
+    let url = Url::parse("https://api.example.com/").unwrap();
+    let token = identity(client_id, sign_in).token_for_operations("robot", &url).await?;
+    let claims = token.expose_secret().split('.').nth(1).unwrap().to_owned();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    Ok(claims["preferred_username"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Keycloak: set KEYCLOAK_TOKEN_ENDPOINT and KEYCLOAK_ADMIN"]
+async fn secrets_passwords_refresh_tokens_and_signed_assertions_are_taken() {
+    for way in [ClientAuthentication::Body, ClientAuthentication::BasicHeader] {
+        let secret = "{{secrets.SECRET}}".into();
+        let who = signed_in("deskhand", SignIn::Secret { secret, way }).await;
+        assert_eq!(who.unwrap(), "service-account-deskhand");
+        let secret = "{{secrets.WRONG}}".into();
+        let error = signed_in("deskhand", SignIn::Secret { secret, way }).await.unwrap_err();
+        assert!(error.contains("401") && !error.contains("wrong-secret"), "{error}");
+    }
+
+    let password = |password: &str| SignIn::Password {
+        username: "robot".into(),
+        password: password.into(),
+        secret: Some("{{secrets.SECRET}}".into()),
+    };
+    assert_eq!(
+        signed_in("deskhand", password("{{secrets.PASSWORD}}")).await.unwrap(),
+        "robot"
+    );
+    assert!(signed_in("deskhand", password("{{secrets.WRONG}}")).await.is_err());
+
+    let endpoint = setting("KEYCLOAK_TOKEN_ENDPOINT");
+    let answer = form(
+        &endpoint,
+        "grant_type=password&client_id=deskhand&client_secret=deskhand-secret&username=robot&password=robot-password",
+    )
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = RefreshTokenFile(directory.path().join("refresh"));
+    let refresh = || SignIn::RefreshToken {
+        token: answer["refresh_token"].as_str().unwrap().to_owned(),
+        file: Some(file.clone()),
+        secret: Some("{{secrets.SECRET}}".into()),
+    };
+    for _ in 0..3 {
+        assert_eq!(signed_in("deskhand", refresh()).await.unwrap(), "robot");
+        assert!(file.read().unwrap().is_some(), "the successor is kept");
+    }
+
+    let pem = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/secrets_identity/client.pem");
+    let text = std::fs::read_to_string(&pem).unwrap();
+    for (algorithm, name) in [(Algorithm::Ps256, "PS256"), (Algorithm::Rs256, "RS256")] {
+        let id = format!("signed-{name}").to_lowercase();
+        make_client(&id, &text, name).await;
+        let certificate = Certificate::new(pem.clone(), None, algorithm, false);
+        let who = signed_in(&id, SignIn::Assertion(Arc::new(certificate))).await;
+        assert_eq!(who.unwrap(), format!("service-account-{id}"), "{name}");
+        let other = match algorithm {
+            Algorithm::Ps256 => Algorithm::Rs256,
+            Algorithm::Rs256 => Algorithm::Ps256,
+        };
+        let wrong = Certificate::new(pem.clone(), None, other, false);
+        let error = signed_in(&id, SignIn::Assertion(Arc::new(wrong))).await;
+        assert!(error.is_err(), "{name}: the other algorithm is not taken");
+    }
+}

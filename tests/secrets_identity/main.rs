@@ -1,0 +1,468 @@
+//! Identities: each way to sign in, against the simulator of Entra and servers of the test's own; who may use them and for
+//! what; and how few tokens are asked for.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Json};
+use axum::routing::{any, post};
+use deskhand::connector::identity::{Identities, Settings, SignIn, Signed};
+use deskhand::http::Client;
+use deskhand::http::token::assertion::{Algorithm, Assertion, Certificate, FederatedFile};
+use deskhand::http::token::managed::{ManagedIdentity, Service};
+use deskhand::http::token::{ClientAuthentication, RefreshTokenFile, TokenError, Tokens};
+use deskhand::outcome::Remedy;
+use deskhand::sandbox::power_automate::{CLIENT_ID, Credential, RefreshToken, Scenario, Simulator, World};
+use deskhand::secrets::{SecretScope, Secrets};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use url::Url;
+
+const SCOPE: SecretScope<'static> = SecretScope {
+    tenant_id: "<default>",
+    bpmn_process_id: "invoice-pay",
+    element_id: "task",
+};
+const JOB_TYPE: &str = "deskhand:desktop-flow:1";
+
+fn settings(sign_in: SignIn, endpoint: &str, host: &str) -> Settings {
+    Settings {
+        name: "robot".into(),
+        sign_in,
+        endpoint: Url::parse(endpoint).unwrap(),
+        client_id: CLIENT_ID.to_string(),
+        hosts: vec![host.parse().unwrap()],
+        scope: None,
+        audiences: BTreeMap::new(),
+        connectors: vec![],
+        processes: vec![],
+        tenants: vec![],
+    }
+}
+
+fn identities(all: Vec<Settings>) -> Identities {
+    let secrets = Secrets::fixed([
+        ("APP", "demo-client-secret"),
+        ("PASSWORD", "demo-password"),
+        ("REFRESH", "the-first-refresh-token"),
+    ]);
+    Identities::new(all, secrets, Arc::new(Tokens::new(Client::new().unwrap())))
+}
+
+async fn token(identities: &Identities, url: &str) -> Result<SecretString, TokenError> {
+    let url = Url::parse(url).unwrap();
+    match identities.sign_in("robot", &url, &SCOPE, JOB_TYPE).await.unwrap() {
+        Signed::Bearer(token) => Ok(token),
+        Signed::Request(request) => identities.tokens().get(&request).await.map(|fetched| fetched.token),
+    }
+}
+
+fn pem(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/secrets_identity")
+        .join(name)
+}
+
+/// The simulator with a user's refresh token in it.
+async fn simulator(refresh: bool) -> Simulator {
+    let mut world = World::demo(Scenario::Success);
+    if refresh {
+        world.directory.refresh_tokens = vec![RefreshToken {
+            token: Credential("the-first-refresh-token".into()),
+            client_id: CLIENT_ID,
+            username: "robot@contoso.onmicrosoft.com".into(),
+        }];
+        world.directory.detect_reuse = true;
+    }
+    Simulator::start(([127, 0, 0, 1], 0).into(), world).await.unwrap()
+}
+
+/// Does the simulated Dataverse take this token?
+async fn taken(simulator: &Simulator, token: &SecretString) -> bool {
+    let url = format!("{}/api/data/v9.2/workflows?$select=name", simulator.organization());
+    let mut request = deskhand::http::Request::new(deskhand::http::Method::GET, Url::parse(&url).unwrap());
+    let bearer = format!("Bearer {}", token.expose_secret());
+    request.headers.insert("authorization", bearer.parse().unwrap());
+    Client::new().unwrap().send(request).await.unwrap().status == 200
+}
+
+#[tokio::test]
+async fn every_kind_of_sign_in_gives_a_token_that_dataverse_takes() {
+    let simulator = simulator(true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let federated = directory.path().join("token");
+    // The simulator reads an assertion's claims: one of a certificate serves as another provider's, too.
+    let certificate = Certificate::new(pem("client.pem"), None, Algorithm::Rs256, true);
+    let endpoint = Url::parse(&simulator.token_endpoint()).unwrap();
+    let assertion = certificate.make(&endpoint, &CLIENT_ID.to_string()).await.unwrap();
+    std::fs::write(&federated, assertion.expose_secret()).unwrap();
+    let ways = [
+        SignIn::Secret {
+            secret: "{{secrets.APP}}".into(),
+            way: ClientAuthentication::Body,
+        },
+        SignIn::Secret {
+            secret: "{{secrets.APP}}".into(),
+            way: ClientAuthentication::BasicHeader,
+        },
+        SignIn::Assertion(Arc::new(Certificate::new(
+            pem("client.pem"),
+            None,
+            Algorithm::Ps256,
+            false,
+        ))),
+        SignIn::Assertion(Arc::new(FederatedFile(federated))),
+        SignIn::Password {
+            username: "robot@contoso.onmicrosoft.com".into(),
+            password: "{{secrets.PASSWORD}}".into(),
+            secret: Some("{{secrets.APP}}".into()),
+        },
+        SignIn::RefreshToken {
+            token: "{{secrets.REFRESH}}".into(),
+            file: None,
+            secret: Some("{{secrets.APP}}".into()),
+        },
+    ];
+    for way in ways {
+        let label = format!("{way:?}");
+        let mut settings = settings(
+            way,
+            &simulator.token_endpoint(),
+            &format!("127.0.0.1:{}", simulator.address().port()),
+        );
+        settings.scope = Some(simulator.scope());
+        let identities = identities(vec![settings]);
+        let token = token(&identities, &simulator.organization())
+            .await
+            .unwrap_or_else(|error| panic!("{label}: {error}"));
+        assert!(taken(&simulator, &token).await, "{label}");
+    }
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_was_replaced_is_used_up_and_its_successor_survives_a_restart() {
+    let simulator = simulator(true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = RefreshTokenFile(directory.path().join("refresh-token"));
+    let make = || {
+        let way = SignIn::RefreshToken {
+            token: "{{secrets.REFRESH}}".into(),
+            file: Some(file.clone()),
+            secret: Some("{{secrets.APP}}".into()),
+        };
+        let mut settings = settings(way, &simulator.token_endpoint(), "127.0.0.1:*");
+        settings.scope = Some(format!("{} offline_access", simulator.scope()));
+        identities(vec![settings])
+    };
+    // Each is a worker that was started anew; the endpoint takes no refresh token twice.
+    for _ in 0..3 {
+        token(&make(), &simulator.organization()).await.unwrap();
+    }
+    let kept = std::fs::read_to_string(&file.0).unwrap();
+    assert!(!kept.is_empty() && kept != "the-first-refresh-token");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file.0).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_with_a_second_factor_and_a_public_client_with_a_secret_are_explained() {
+    let mut world = World::demo(Scenario::Success);
+    world.directory.users[0].needs_second_factor = true;
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), world).await.unwrap();
+    let way = SignIn::Password {
+        username: "robot@contoso.onmicrosoft.com".into(),
+        password: "{{secrets.PASSWORD}}".into(),
+        secret: Some("{{secrets.APP}}".into()),
+    };
+    let mut one = settings(way, &simulator.token_endpoint(), "127.0.0.1:*");
+    one.scope = Some(simulator.scope());
+    let identities = identities(vec![one]);
+    let url = Url::parse(&simulator.organization()).unwrap();
+    let said = identities.token_for_operations("robot", &url).await.unwrap_err();
+    assert!(said.contains("AADSTS50076") && said.contains("second factor"), "{said}");
+    assert!(!said.contains("demo-password"), "{said}");
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_errors_that_say_what_to_do() {
+    let endpoint = Url::parse("https://login.example/token").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let whole = std::fs::read_to_string(pem("client.pem")).unwrap();
+    let (certificate, key) = whole.split_at(whole.find("-----BEGIN PRIVATE KEY").unwrap());
+    for (path, part) in [
+        (pem("expired.pem"), "ended at 2021-01-01"),
+        (pem("missing.pem"), "cannot be read"),
+        (write("nothing.pem", "no PEM at all"), "holds no certificate"),
+        (write("no-key.pem", certificate), "no private key"),
+        (write("key-only.pem", key), "holds no certificate"),
+        (write("x.pfx", "\u{0}\u{1}binary"), "openssl pkcs12"),
+        (
+            write(
+                "encrypted.pem",
+                &format!("{certificate}{}", key.replace("PRIVATE", "ENCRYPTED PRIVATE")),
+            ),
+            "is encrypted",
+        ),
+        (
+            write(
+                "broken.pem",
+                &format!("{certificate}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            ),
+            "no RSA key",
+        ),
+    ] {
+        let error = Certificate::new(path, None, Algorithm::Ps256, false)
+            .make(&endpoint, "client")
+            .await
+            .unwrap_err();
+        assert!(error.contains(part), "{part}: {error}");
+        assert!(!error.contains("BEGIN PRIVATE KEY-----\n"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_says_what_entra_wants_and_a_rotated_certificate_is_picked_up() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("client.pem");
+    std::fs::copy(pem("expired.pem"), &file).unwrap();
+    let certificate = Certificate::new(file.clone(), None, Algorithm::Ps256, true);
+    let endpoint = Url::parse("https://login.example/t/oauth2/v2.0/token").unwrap();
+    assert!(certificate.make(&endpoint, "client").await.is_err());
+    std::fs::copy(pem("client.pem"), &file).unwrap();
+    let first = certificate.make(&endpoint, "client").await.unwrap();
+    let second = certificate.make(&endpoint, "client").await.unwrap();
+    let part = |jwt: &SecretString, at: usize| -> Value {
+        let text = jwt.expose_secret().split('.').nth(at).unwrap().to_owned();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    };
+    let header = part(&first, 0);
+    assert_eq!((&header["alg"], &header["typ"]), (&json!("PS256"), &json!("JWT")));
+    assert_eq!(header["x5t#S256"].as_str().unwrap().len(), 43);
+    assert_eq!(header["x5c"].as_array().unwrap().len(), 1);
+    let claims = part(&first, 1);
+    assert_eq!(claims["aud"], endpoint.as_str());
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!("client"), &json!("client")));
+    let life = claims["exp"].as_i64().unwrap() - claims["nbf"].as_i64().unwrap();
+    assert!((60..=600).contains(&life), "{life}");
+    assert_ne!(claims["jti"], part(&second, 1)["jti"]);
+}
+
+/// A token endpoint that counts, and gives each question a token of its own.
+async fn counting() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let answer = move || {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move { Json(json!({"access_token": format!("token-{number}"), "expires_in": 3600})) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/token", listener.local_addr().unwrap());
+    let routes = Router::new().route("/token", post(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (endpoint, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_jobs_over_twenty_identities_make_twenty_token_requests() {
+    let (endpoint, asked) = counting().await;
+    let all = (0..20).map(|number| {
+        let way = SignIn::Secret {
+            secret: "{{secrets.APP}}".into(),
+            way: ClientAuthentication::Body,
+        };
+        Settings {
+            name: format!("robot-{number}"),
+            client_id: format!("client-{number}"),
+            ..settings(way, &endpoint, "contoso.crm4.dynamics.com")
+        }
+    });
+    let identities = Arc::new(identities(all.collect()));
+    let jobs = (0..10_000).map(|number| {
+        let identities = identities.clone();
+        tokio::spawn(async move {
+            let url = Url::parse("https://contoso.crm4.dynamics.com/api").unwrap();
+            let name = format!("robot-{}", number % 20);
+            let Signed::Request(request) = identities.sign_in(&name, &url, &SCOPE, JOB_TYPE).await.unwrap() else {
+                panic!("a token is asked for");
+            };
+            let token = identities.tokens().get(&request).await.unwrap().token;
+            (name, token.expose_secret().to_owned())
+        })
+    });
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for job in jobs.collect::<Vec<_>>() {
+        let (name, token) = job.await.unwrap();
+        assert_eq!(
+            seen.entry(name).or_insert_with(|| token.clone()),
+            &token,
+            "one token for one identity"
+        );
+    }
+    assert_eq!(seen.len(), 20);
+    assert_eq!(asked.load(Ordering::SeqCst), 20);
+}
+
+#[tokio::test]
+async fn an_identity_goes_to_its_hosts_for_its_jobs_and_nowhere_else() {
+    let (endpoint, asked) = counting().await;
+    let way = SignIn::Secret {
+        secret: "{{secrets.APP}}".into(),
+        way: ClientAuthentication::Body,
+    };
+    let mut one = settings(way, &endpoint, "contoso.crm4.dynamics.com");
+    one.hosts.push("api.flow.microsoft.com".parse().unwrap());
+    one.processes = vec!["invoice-*".into()];
+    one.connectors = vec![JOB_TYPE.into()];
+    let identities = identities(vec![one]);
+    let refused = async |name: &str, url: &str, process: &str, connector: &str| {
+        let scope = SecretScope {
+            bpmn_process_id: process,
+            ..SCOPE
+        };
+        let url = Url::parse(url).unwrap();
+        let signed = identities.sign_in(name, &url, &scope, connector).await;
+        signed.err().map(|error| {
+            assert_eq!(error.remedy, Remedy::Incident);
+            error.message
+        })
+    };
+    let good = "https://contoso.crm4.dynamics.com/api";
+    assert_eq!(refused("robot", good, "invoice-pay", JOB_TYPE).await, None);
+    for (name, url, process, connector, part) in [
+        ("robott", good, "invoice-pay", JOB_TYPE, "did you mean 'robot'"),
+        ("robot", good, "other", JOB_TYPE, "processes = [\"other\"]"),
+        ("robot", good, "invoice-pay", "io.camunda:http-json:1", "connectors"),
+        (
+            "robot",
+            "https://evil.crm4.dynamics.com/",
+            "invoice-pay",
+            JOB_TYPE,
+            "hosts = [\"evil.crm4.dynamics.com\"]",
+        ),
+        (
+            "robot",
+            "https://contoso.crm4.dynamics.com.evil.example/",
+            "invoice-pay",
+            JOB_TYPE,
+            "hosts",
+        ),
+        (
+            "robot",
+            "http://contoso.crm4.dynamics.com/",
+            "invoice-pay",
+            JOB_TYPE,
+            "(http)",
+        ),
+        (
+            "robot",
+            "https://api.flow.microsoft.com/",
+            "invoice-pay",
+            JOB_TYPE,
+            "ClientScopeAuthorizationFailed",
+        ),
+    ] {
+        let said = refused(name, url, process, connector).await.expect(part);
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was sent");
+}
+
+/// A machine's identity service that fails so often before it answers.
+async fn machine(failures: usize) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let journal = seen.clone();
+    let answer = move |request: Request| {
+        let uri: Uri = request.uri().clone();
+        let metadata = request.headers().get("metadata").is_some_and(|value| value == "true");
+        let header = request
+            .headers()
+            .get("x-identity-header")
+            .is_some_and(|value| value == "the-header");
+        let mut journal = journal.lock().unwrap();
+        journal.push(uri.to_string());
+        let answer = if journal.len() <= failures {
+            (StatusCode::NOT_FOUND, Json(json!({"error": "not ready"}))).into_response()
+        } else if !(metadata || header) {
+            (StatusCode::BAD_REQUEST, Json(json!({"error": "bad_request_102"}))).into_response()
+        } else {
+            let ends = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+                + 3600;
+            Json(json!({"access_token": "machine-token", "expires_on": ends.to_string(), "token_type": "Bearer"}))
+                .into_response()
+        };
+        async move { answer }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let routes = Router::new().fallback(any(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_machine_signs_in_as_itself_and_waits_until_its_service_is_there() {
+    let (address, seen) = machine(1).await;
+    let way = SignIn::Managed(ManagedIdentity {
+        service: Service::Imds(Url::parse(&address).unwrap()),
+        client_id: Some("user assigned".into()),
+    });
+    let identities = identities(vec![settings(
+        way,
+        "https://unused.example/",
+        "contoso.crm4.dynamics.com",
+    )]);
+    for _ in 0..3 {
+        let token = token(&identities, "https://contoso.crm4.dynamics.com/api")
+            .await
+            .unwrap();
+        assert_eq!(token.expose_secret(), "machine-token");
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen.len(), 2, "a failure, an answer, then the cache: {seen:?}");
+    assert_eq!(
+        seen[1],
+        "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fcontoso.crm4.dynamics.com&client_id=user+assigned"
+    );
+}
+
+#[tokio::test]
+async fn app_service_has_an_endpoint_and_a_header_of_its_own() {
+    let (address, seen) = machine(0).await;
+    let way = SignIn::Managed(ManagedIdentity {
+        service: Service::AppService {
+            endpoint: Url::parse(&format!("{address}msi/token")).unwrap(),
+            header: "the-header".into(),
+        },
+        client_id: None,
+    });
+    let identities = identities(vec![settings(way, "https://unused.example/", "api.powerplatform.com")]);
+    token(&identities, "https://api.powerplatform.com/x").await.unwrap();
+    assert_eq!(
+        seen.lock().unwrap()[0],
+        "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fapi.powerplatform.com"
+    );
+}
