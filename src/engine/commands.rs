@@ -228,8 +228,12 @@ fn verdict(status: &Status, outcome: &Outcome, unsure: bool) -> Verdict {
     }
 }
 
+/// A proxy's answer in HTML reaches us as INTERNAL in one of two shapes (both seen with nginx).
 fn is_the_gateways(status: &Status) -> bool {
-    std::error::Error::source(status).is_none() && !status.message().contains("mapped from HTTP status code")
+    let message = status.message();
+    std::error::Error::source(status).is_none()
+        && !message.contains("mapped from HTTP status code")
+        && !message.contains("while receiving response with status")
 }
 
 #[cfg(test)]
@@ -263,5 +267,20 @@ mod tests {
         assert_eq!(told(Code::ResourceExhausted, "backpressure", false), None);
         assert_eq!(told(Code::Unavailable, "", false), None);
         assert!(matches!(told(Code::InvalidArgument, "", false), Some(Told::Refused(_))));
+    }
+
+    #[test]
+    fn what_a_proxy_says_is_no_refusal_of_the_engine() {
+        let html = "protocol error: received message with invalid compression flag: 60 (valid flags are 0 and 1) while \
+                    receiving response with status: 400 Bad Request";
+        assert_eq!(told(Code::Internal, html, false), None);
+        assert!(matches!(
+            told(
+                Code::Internal,
+                "Unexpected error occurred between gateway and broker",
+                false
+            ),
+            Some(Told::Refused(_))
+        ));
     }
 }

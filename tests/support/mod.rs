@@ -1,6 +1,7 @@
 //! What the worker's tests share. Each test binary uses its own part.
 #![allow(dead_code, reason = "a test binary uses the part it needs")]
 
+pub mod broker;
 pub mod connections;
 pub mod gateway;
 pub mod stage;

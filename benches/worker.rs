@@ -1,0 +1,416 @@
+//! The worker alone: jobs that do nothing, from a gateway emulator in a process of its own, so that this process's CPU is
+//! the worker's.
+//!
+//! For the ways jobs come (`stream`, `poll`, `both`) it prints `figure NAME_WAY VALUE UNIT`: `jobs_per_second` and
+//! `cpu_us_per_job` with an engine that never runs out of jobs; `latency_p50_ms` and `latency_p99_ms` from push to
+//! acknowledgement at 1,000 jobs a second; `rss_mib` after that; `hoarded_jobs`, the most that were given out beyond the
+//! permits; `recovery_seconds` from the engine's return after an outage of 8 s to the first acknowledged job.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use deskhand::connector::{Call, Connector, Response};
+use deskhand::engine::credentials::Authority;
+use deskhand::engine::gateway::gateway_server::{Gateway, GatewayServer};
+use deskhand::engine::gateway::{
+    ActivateJobsRequest, ActivateJobsResponse, ActivatedJob, CompleteJobRequest, CompleteJobResponse, FailJobRequest,
+    FailJobResponse, StreamActivatedJobsRequest,
+};
+use deskhand::engine::{self, Engine};
+use deskhand::mapping::Mapper;
+use deskhand::outcome::JobError;
+use deskhand::progress::{Progress, Step};
+use deskhand::secrets::Secrets;
+use deskhand::worker::{self, Pipeline};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response as Answer, Status};
+
+const JOB_TYPE: &str = "bench:nothing:1";
+const PERMITS: usize = 64;
+const ADDRESS: &str = "DESKHAND_BENCH_ADDRESS";
+const WAY: &str = "DESKHAND_BENCH_WAY";
+/// Jobs a second; 0: as fast as they are taken.
+const RATE: &str = "DESKHAND_BENCH_RATE";
+const PACED: u64 = 1_000;
+const OUTAGE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    if let Ok(address) = std::env::var(ADDRESS) {
+        return runtime.block_on(emulate(address.parse()?));
+    }
+    runtime.block_on(async {
+        for way in ["stream", "poll", "both"] {
+            measure(way).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Completes every job at once.
+struct Nothing;
+
+impl Connector for Nothing {
+    fn job_type(&self) -> &'static str {
+        JOB_TYPE
+    }
+
+    fn fetch_variables(&self) -> &'static [&'static str] {
+        &["invoice"]
+    }
+
+    fn call<'a>(&'a self, _: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
+        async { Ok(json!({}).into()) }.boxed()
+    }
+}
+
+async fn measure(way: &'static str) -> Outcome {
+    let address = free_address()?;
+    let done = Arc::new(AtomicU64::new(0));
+    let counter = done.clone();
+    let progress = Progress::watched_by(move |_, step| {
+        if let Step::Answered { outcome, message } = step {
+            assert_eq!(*outcome, "completed", "{message:?}");
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let settings = engine::Settings {
+        address: format!("http://{address}"),
+        worker_name: "bench".into(),
+        ..engine::Settings::default()
+    };
+    let pipeline = Pipeline::new(
+        vec![Arc::new(Nothing)],
+        Secrets::none(),
+        Mapper::default(),
+        Progress::none(),
+    );
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker::run(
+        Engine::new(settings, Authority::none())?,
+        Arc::new(pipeline),
+        worker::Settings {
+            max_jobs: PERMITS,
+            stream_enabled: way != "poll",
+            ..worker::Settings::default()
+        },
+        progress,
+        stop.clone(),
+    ));
+
+    let mut emulator = Emulator::start(address, way, 0)?;
+    wait_for(&done, 5_000).await?;
+    let (cpu, began, first) = (own_cpu()?, Instant::now(), done.load(Ordering::Relaxed));
+    let theirs = emulator.report()?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let jobs = (done.load(Ordering::Relaxed) - first) as f64;
+    let (cpu, elapsed) = ((own_cpu()? - cpu).as_secs_f64(), began.elapsed().as_secs_f64());
+    let report = emulator.report()?;
+    let their_cpu = report["cpu"].as_f64().unwrap_or(0.0) - theirs["cpu"].as_f64().unwrap_or(0.0);
+    println!("figure jobs_per_second_{way} {:.0} 1/s", jobs / elapsed);
+    println!("figure cpu_us_per_job_{way} {:.1} us", cpu * 1e6 / jobs);
+    println!("figure emulator_cpu_us_per_job_{way} {:.1} us", their_cpu * 1e6 / jobs);
+    println!("figure hoarded_jobs_{way} {} jobs", report["hoarded"]);
+    drop(emulator);
+
+    tokio::time::sleep(OUTAGE).await;
+    let before = done.load(Ordering::Relaxed);
+    let mut emulator = Emulator::start(address, way, PACED)?;
+    let back = Instant::now();
+    wait_for(&done, before + 1).await?;
+    println!("figure recovery_seconds_{way} {:.2} s", back.elapsed().as_secs_f64());
+    // What piled up at the return is not the rule.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    emulator.report()?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let report = emulator.report()?;
+    println!(
+        "figure latency_p50_ms_{way} {:.2} ms",
+        report["p50"].as_f64().unwrap_or(f64::NAN)
+    );
+    println!(
+        "figure latency_p99_ms_{way} {:.2} ms",
+        report["p99"].as_f64().unwrap_or(f64::NAN)
+    );
+    println!("figure rss_mib_{way} {:.1} MiB", rss_mib()?);
+    stop.cancel();
+    drop(emulator);
+    working.await?;
+    Ok(())
+}
+
+async fn wait_for(done: &AtomicU64, jobs: u64) -> Outcome {
+    let give_up = Instant::now() + PATIENCE;
+    while done.load(Ordering::Relaxed) < jobs {
+        if Instant::now() > give_up {
+            return Err(format!("only {} of {jobs} jobs were done", done.load(Ordering::Relaxed)).into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn free_address() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// CPU seconds that the threads of this process have used, by the scheduler's own account.
+fn own_cpu() -> Result<Duration, Box<dyn std::error::Error>> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let account = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += account.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+fn rss_mib() -> Result<f64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .ok_or("no VmRSS")?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kilobytes / 1024.0)
+}
+
+/// The emulator's process; killed with its guard.
+struct Emulator {
+    child: Child,
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Emulator {
+    /// Gives back when it listens.
+    fn start(address: SocketAddr, way: &str, rate: u64) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .env(ADDRESS, address.to_string())
+            .env(WAY, way)
+            .env(RATE, rate.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let asks = child.stdin.take().ok_or("no stdin")?;
+        let answers = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        let mut emulator = Self { child, asks, answers };
+        emulator.line()?;
+        Ok(emulator)
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    /// What it saw since the last report.
+    fn report(&mut self) -> Result<Value, Box<dyn std::error::Error>> {
+        writeln!(self.asks, "report")?;
+        Ok(serde_json::from_str(&self.line()?)?)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the emulator knows.
+#[derive(Default)]
+struct Shared {
+    saturated: bool,
+    keys: AtomicI64,
+    /// Jobs that were given out and are not completed: when each was made.
+    out: Mutex<HashMap<i64, Instant>>,
+    most_out: AtomicU64,
+    latencies: Mutex<Vec<Duration>>,
+    /// With a rate: jobs for the stream and for polls.
+    pushes: Mutex<VecDeque<ActivatedJob>>,
+    backlog: Mutex<VecDeque<ActivatedJob>>,
+    pushed: AtomicWaker,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn job(&self) -> ActivatedJob {
+        let key = self.keys.fetch_add(1, Ordering::Relaxed);
+        let mut out = lock(&self.out);
+        out.insert(key, Instant::now());
+        self.most_out.fetch_max(out.len() as u64, Ordering::Relaxed);
+        ActivatedJob {
+            key,
+            r#type: JOB_TYPE.into(),
+            process_instance_key: key + 1,
+            bpmn_process_id: "bench".into(),
+            process_definition_version: 1,
+            process_definition_key: 7,
+            element_id: "task".into(),
+            element_instance_key: key + 2,
+            custom_headers: "{}".into(),
+            worker: "bench".into(),
+            retries: 3,
+            variables: r#"{"invoice":{"id":"4711","customer":"Contoso","lines":[1,2,3,4,5,6,7,8],"amount":129.9}}"#
+                .into(),
+            tenant_id: "<default>".into(),
+            ..ActivatedJob::default()
+        }
+    }
+
+    fn completed(&self, key: i64) {
+        let began = lock(&self.out).remove(&key);
+        if let (false, Some(began)) = (self.saturated, began) {
+            lock(&self.latencies).push(began.elapsed());
+        }
+    }
+
+    fn report(&self) -> Result<Value, Box<dyn std::error::Error>> {
+        let mut latencies = std::mem::take(&mut *lock(&self.latencies));
+        latencies.sort_unstable();
+        let at = |part: f64| {
+            let index = (latencies.len() as f64 * part) as usize;
+            latencies.get(index).map(|latency| latency.as_secs_f64() * 1e3)
+        };
+        Ok(json!({
+            "cpu": own_cpu()?.as_secs_f64(),
+            "hoarded": self.most_out.load(Ordering::Relaxed).saturating_sub(PERMITS as u64),
+            "p50": at(0.5),
+            "p99": at(0.99),
+        }))
+    }
+}
+
+async fn emulate(address: SocketAddr) -> Outcome {
+    let way = std::env::var(WAY)?;
+    let rate: u64 = std::env::var(RATE)?.parse()?;
+    let shared = Arc::new(Shared {
+        saturated: rate == 0,
+        ..Shared::default()
+    });
+    if rate > 0 {
+        tokio::spawn(produce(shared.clone(), rate, way.clone()));
+    }
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening");
+    let asked = shared.clone();
+    std::thread::spawn(move || {
+        for _ in std::io::stdin().lines() {
+            match asked.report() {
+                Ok(report) => println!("{report}"),
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+    });
+    let service = GatewayServer::new(Emulated { shared, way });
+    tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .add_service(service)
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await?;
+    Ok(())
+}
+
+/// Makes jobs at a rate; `both` gives every other one to polls.
+async fn produce(shared: Arc<Shared>, rate: u64, way: String) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let per_tick = rate / 1_000;
+    loop {
+        ticks.tick().await;
+        for _ in 0..per_tick {
+            let job = shared.job();
+            let to_polls = way == "poll" || (way == "both" && job.key % 2 == 0);
+            // Without a worker jobs do not pile up for ever.
+            let queue = if to_polls { &shared.backlog } else { &shared.pushes };
+            let mut queue = lock(queue);
+            if queue.len() < 10_000 {
+                queue.push_back(job);
+            }
+        }
+        shared.pushed.wake();
+    }
+}
+
+struct Emulated {
+    shared: Arc<Shared>,
+    way: String,
+}
+
+/// Pushed jobs, as fast as the connection takes them or as they are made.
+struct Pushing(Arc<Shared>);
+
+impl futures_util::Stream for Pushing {
+    type Item = Result<ActivatedJob, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.0.saturated {
+            return Poll::Ready(Some(Ok(self.0.job())));
+        }
+        self.0.pushed.register(context.waker());
+        match lock(&self.0.pushes).pop_front() {
+            Some(job) => Poll::Ready(Some(Ok(job))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Gateway for Emulated {
+    async fn stream_activated_jobs(
+        &self,
+        _: Request<StreamActivatedJobsRequest>,
+    ) -> Result<Answer<BoxStream<ActivatedJob>>, Status> {
+        Ok(Answer::new(Box::pin(Pushing(self.shared.clone()))))
+    }
+
+    async fn activate_jobs(
+        &self,
+        request: Request<ActivateJobsRequest>,
+    ) -> Result<Answer<BoxStream<ActivateJobsResponse>>, Status> {
+        let most = usize::try_from(request.into_inner().max_jobs_to_activate).unwrap_or(0);
+        let jobs: Vec<_> = match self.shared.saturated {
+            true if self.way == "stream" => vec![],
+            true => (0..most).map(|_| self.shared.job()).collect(),
+            false => {
+                let mut backlog = lock(&self.shared.backlog);
+                let most = most.min(backlog.len());
+                backlog.drain(..most).collect()
+            }
+        };
+        let batches: Vec<Result<ActivateJobsResponse, Status>> = match jobs.is_empty() {
+            true => vec![],
+            false => vec![Ok(ActivateJobsResponse { jobs })],
+        };
+        Ok(Answer::new(Box::pin(tokio_stream::iter(batches))))
+    }
+
+    async fn complete_job(&self, request: Request<CompleteJobRequest>) -> Result<Answer<CompleteJobResponse>, Status> {
+        self.shared.completed(request.into_inner().job_key);
+        Ok(Answer::new(CompleteJobResponse::default()))
+    }
+
+    async fn fail_job(&self, request: Request<FailJobRequest>) -> Result<Answer<FailJobResponse>, Status> {
+        self.shared.completed(request.into_inner().job_key);
+        Ok(Answer::new(FailJobResponse::default()))
+    }
+}
