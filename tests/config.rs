@@ -407,3 +407,27 @@ fn tenants_are_listed_or_assigned_and_never_both() {
     let wrong = faults(&empty.flags(), &[("CAMUNDA_TENANT_ID", "no such id")]);
     assert!(wrong[0].contains("1 to 31 letters"), "{wrong:?}");
 }
+
+#[test]
+fn a_certificate_may_stand_for_the_client_secret_and_never_beside_it() {
+    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http_json/tls/client.pem");
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http_json/tls/client.key.pem");
+    let empty = nothing("assertion");
+    let variables = [
+        ("CAMUNDA_CLIENT_ID", "worker"),
+        ("CAMUNDA_OAUTH_URL", "https://login.example.com/token"),
+        ("DESKHAND_ENGINE_CLIENT_ASSERTION_CERTIFICATE", certificate),
+        ("DESKHAND_ENGINE_CLIENT_ASSERTION_KEY", key),
+    ];
+    let config = load(&empty.flags(), &variables).unwrap();
+    assert!(
+        matches!(&config.engine.credentials, Credentials::OAuthKey { client_id, .. } if client_id == "worker"),
+        "{:?}",
+        config.engine.credentials
+    );
+    let with_secret: Vec<_> = variables.into_iter().chain([("CAMUNDA_CLIENT_SECRET", "s")]).collect();
+    let both = faults(&empty.flags(), &with_secret);
+    assert!(both[0].contains("both a client secret and a certificate"), "{both:?}");
+    let alone = faults(&empty.flags(), &variables[2..]);
+    assert!(alone[0].contains("needs engine.client_id"), "{alone:?}");
+}

@@ -12,83 +12,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use deskhand::connector::{Call, Connector, Response};
 use deskhand::engine::credentials::Authority;
 use deskhand::engine::{self, Engine};
-use deskhand::mapping::Mapper;
-use deskhand::outcome::JobError;
-use deskhand::progress::{Progress, Step};
-use deskhand::secrets::Secrets;
-use deskhand::worker::{self, Ended, Pipeline};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use deskhand::worker::{self, Ended};
 use serde_json::{Value, json};
 use support::broker::{Broker, Starter};
+use support::ledger::{self, Ledger, process};
 use tokio_util::sync::CancellationToken;
 
 const JOBS: u64 = 2_000;
 const PATIENCE: Duration = Duration::from_secs(150);
-
-/// Two tasks in a row: work, and a sign that the process went on.
-fn process(work: &str, done: &str) -> String {
-    format!(
-        r#"<?xml version="1.0" encoding="UTF-8"?>
-<bpmn:definitions xmlns:bpmn="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="t">
-  <bpmn:process id="two-tasks" isExecutable="true">
-    <bpmn:startEvent id="start"><bpmn:outgoing>a</bpmn:outgoing></bpmn:startEvent>
-    <bpmn:sequenceFlow id="a" sourceRef="start" targetRef="work" />
-    <bpmn:serviceTask id="work"><bpmn:extensionElements>{work}</bpmn:extensionElements><bpmn:incoming>a</bpmn:incoming><bpmn:outgoing>b</bpmn:outgoing></bpmn:serviceTask>
-    <bpmn:sequenceFlow id="b" sourceRef="work" targetRef="done" />
-    <bpmn:serviceTask id="done"><bpmn:extensionElements>{done}</bpmn:extensionElements><bpmn:incoming>b</bpmn:incoming><bpmn:outgoing>c</bpmn:outgoing></bpmn:serviceTask>
-    <bpmn:sequenceFlow id="c" sourceRef="done" targetRef="end" />
-    <bpmn:endEvent id="end"><bpmn:incoming>c</bpmn:incoming></bpmn:endEvent>
-  </bpmn:process>
-</bpmn:definitions>"#
-    )
-}
-
-/// What was executed: for each of work and done, the job or number, and how often.
-#[derive(Default)]
-struct Ledger {
-    work: HashMap<i64, usize>,
-    done: HashSet<u64>,
-    acknowledged: HashMap<&'static str, HashSet<i64>>,
-}
-
-impl Ledger {
-    fn repeated(&self) -> usize {
-        self.work.values().map(|count| count - 1).sum()
-    }
-}
-
-/// A connector that notes what it is given.
-struct Noting {
-    job_type: &'static str,
-    ledger: Arc<Mutex<Ledger>>,
-}
-
-impl Connector for Noting {
-    fn job_type(&self) -> &'static str {
-        self.job_type
-    }
-
-    fn fetch_variables(&self) -> &'static [&'static str] {
-        &["n"]
-    }
-
-    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
-        async move {
-            let number = call.input.variables["n"].as_u64().unwrap();
-            match self.job_type {
-                "killer:work" => *self.ledger.lock().unwrap().work.entry(call.job.key).or_default() += 1,
-                _ => _ = self.ledger.lock().unwrap().done.insert(number),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Ok(json!({}).into())
-        }
-        .boxed()
-    }
-}
 
 fn connect(url: &str) -> Engine {
     let settings = engine::Settings {
@@ -130,27 +63,8 @@ async fn every_instance_ends_while_the_broker_is_killed_twice_and_stands_still_o
     engine.deploy(&[("two-tasks.bpmn", &bpmn)]).await.unwrap();
 
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let connectors: Vec<Arc<dyn Connector>> = ["killer:work", "killer:done"]
-        .into_iter()
-        .map(|job_type| {
-            Arc::new(Noting {
-                job_type,
-                ledger: ledger.clone(),
-            }) as Arc<dyn Connector>
-        })
-        .collect();
-    let pipeline = Pipeline::new(connectors, Secrets::none(), Mapper::default(), Progress::none());
-    let seen = ledger.clone();
-    let progress = Progress::watched_by(move |job, step| {
-        if let Step::Answered {
-            outcome: "completed", ..
-        } = step
-        {
-            let which = if job.job_type == "killer:work" { "work" } else { "done" };
-            let mut ledger = seen.lock().unwrap();
-            ledger.acknowledged.entry(which).or_default().insert(job.key);
-        }
-    });
+    let pipeline = ledger::pipeline(&ledger, Duration::from_millis(50));
+    let progress = ledger::progress(&ledger);
     let stop = CancellationToken::new();
     let settings = worker::Settings {
         max_jobs: 32,

@@ -138,6 +138,9 @@ async fn credentials(credentials: &Credentials, engine: &Engine) -> Result<Strin
         Credentials::Basic { username, .. } => Ok(format!("Basic, as {username}")),
         Credentials::OAuth {
             token_url, client_id, ..
+        }
+        | Credentials::OAuthKey {
+            token_url, client_id, ..
         } => engine
             .sign_in()
             .await

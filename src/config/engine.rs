@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::sources::Sources;
 use crate::engine::{Credentials, Settings};
+use crate::http::token::assertion::Algorithm;
 
 const SAAS_TOKEN_URL: &str = "https://login.cloud.camunda.io/oauth/token";
 const SAAS_AUDIENCE: &str = "zeebe.camunda.io";
@@ -33,7 +34,7 @@ pub(super) fn settings(s: &mut Sources<'_>) -> Settings {
             format!("`{wrong}` is no tenant id: 1 to 31 letters, digits, `_`, `-` or `.`, or <default>"),
         );
     }
-    let with_tokens = matches!(credentials, Credentials::OAuth { .. });
+    let with_tokens = matches!(credentials, Credentials::OAuth { .. } | Credentials::OAuthKey { .. });
     Settings {
         address: address(s, with_tokens),
         credentials,
@@ -129,23 +130,41 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
             "both a client id (OAuth) and a user name (Basic) are set: the engine takes one of them",
         );
     }
+    let signing = pem_file(s, "engine.client_assertion_certificate", "CERTIFICATE-----");
+    let signing_key = pem_file(s, "engine.client_assertion_key", "PRIVATE KEY-----");
+    let algorithm = match s.choice("engine.client_assertion_algorithm") {
+        "RS256" => Algorithm::Rs256,
+        _ => Algorithm::Ps256,
+    };
+    if signing.is_some() && client_secret.is_some() {
+        let place = s.place("engine.client_assertion_certificate");
+        s.fault(
+            place,
+            "both a client secret and a certificate are set: the client shows one of them",
+        );
+    }
+    if let (Some(certificate), Some(client_id)) = (&signing, &client_id) {
+        let (token_url, audience) = token_endpoint(s, token_url, audience);
+        return Credentials::OAuthKey {
+            token_url,
+            client_id: client_id.clone(),
+            certificate: certificate.clone(),
+            key: signing_key,
+            algorithm,
+            audience,
+            scope,
+        };
+    }
+    if signing.is_some() || signing_key.is_some() {
+        let place = s.place("engine.client_assertion_certificate");
+        s.fault(
+            place,
+            "private-key JWT needs engine.client_id, engine.client_assertion_certificate and its key",
+        );
+    }
     match (client_id, client_secret) {
         (Some(client_id), Some(client_secret)) => {
-            let saas = token_url.as_deref().is_none_or(|url| url == SAAS_TOKEN_URL);
-            let token_url = token_url.unwrap_or_else(|| SAAS_TOKEN_URL.to_owned());
-            match url::Url::parse(&token_url) {
-                Ok(url) if has_credentials(&url) => {
-                    s.hide("engine.token_url");
-                    let place = s.place("engine.token_url");
-                    s.fault(place, CREDENTIALS_IN_URL);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let place = s.place("engine.token_url");
-                    s.fault(place, format!("this is not a URL ({error})"));
-                }
-            }
-            let audience = audience.or_else(|| saas.then(|| SAAS_AUDIENCE.to_owned()));
+            let (token_url, audience) = token_endpoint(s, token_url, audience);
             return Credentials::OAuth {
                 token_url,
                 client_id,
@@ -182,6 +201,30 @@ fn credentials(s: &mut Sources<'_>) -> Credentials {
             Credentials::None
         }
     }
+}
+
+/// The token endpoint, checked, and the audience; what is missing is Camunda SaaS's.
+fn token_endpoint(
+    s: &mut Sources<'_>,
+    token_url: Option<String>,
+    audience: Option<String>,
+) -> (String, Option<String>) {
+    let saas = token_url.as_deref().is_none_or(|url| url == SAAS_TOKEN_URL);
+    let token_url = token_url.unwrap_or_else(|| SAAS_TOKEN_URL.to_owned());
+    match url::Url::parse(&token_url) {
+        Ok(url) if has_credentials(&url) => {
+            s.hide("engine.token_url");
+            let place = s.place("engine.token_url");
+            s.fault(place, CREDENTIALS_IN_URL);
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let place = s.place("engine.token_url");
+            s.fault(place, format!("this is not a URL ({error})"));
+        }
+    }
+    let audience = audience.or_else(|| saas.then(|| SAAS_AUDIENCE.to_owned()));
+    (token_url, audience)
 }
 
 /// Our own certificate and key for mutual TLS.

@@ -246,7 +246,7 @@ impl Config {
             _ => {}
         }
         let (key, value) = match &self.engine.credentials {
-            engine_room::Credentials::None => return,
+            engine_room::Credentials::None | engine_room::Credentials::OAuthKey { .. } => return,
             engine_room::Credentials::Basic { password, .. } => ("engine.password", password),
             engine_room::Credentials::OAuth { client_secret, .. } => ("engine.client_secret", client_secret),
         };

@@ -78,6 +78,9 @@ pub const SETTINGS: &[Setting] = &[
         .or(&["CAMUNDA_CLIENT_ID", "CAMUNDA_CLIENT_AUTH_CLIENTID", "ZEEBE_CLIENT_ID"]),
     setting("engine.client_secret", Kind::Secret, "", "OAuth client credentials for the engine: the client's secret.")
         .or(&["CAMUNDA_CLIENT_SECRET", "CAMUNDA_CLIENT_AUTH_CLIENTSECRET", "ZEEBE_CLIENT_SECRET"]),
+    setting("engine.client_assertion_certificate", Kind::Text, "", "Instead of a client secret (private-key JWT): PEM file of the certificate that the identity provider knows."),
+    setting("engine.client_assertion_key", Kind::Text, "", "PEM file of that certificate's key. Default: in the certificate's file."),
+    setting("engine.client_assertion_algorithm", Kind::Choice(&["PS256", "RS256"]), "PS256", "How the key signs; Keycloak's default is RS256."),
     setting("engine.token_url", Kind::Text, "", "OAuth token endpoint. Default with a client id: Camunda SaaS's, https://login.cloud.camunda.io/oauth/token.")
         .or(&["CAMUNDA_OAUTH_URL", "CAMUNDA_AUTHORIZATION_SERVER_URL", "CAMUNDA_CLIENT_AUTH_TOKENURL", "ZEEBE_AUTHORIZATION_SERVER_URL"]),
     setting("engine.audience", Kind::Text, "", "OAuth audience. Default at Camunda SaaS: zeebe.camunda.io.")

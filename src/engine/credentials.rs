@@ -1,5 +1,6 @@
 //! Who we are to the engine: every call gets its `authorization` header here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -9,6 +10,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 use url::Url;
 
+use crate::http::token::assertion::{Algorithm, Certificate};
 use crate::http::token::{Audience, TokenRequest, Tokens};
 
 /// How calls to the engine are authorised.
@@ -37,6 +39,23 @@ pub enum Credentials {
         /// Scope, where the provider wants one.
         scope: Option<String>,
     },
+    /// OAuth client credentials, proven by a signed text instead of a secret (private-key JWT, RFC 7523).
+    OAuthKey {
+        /// Token endpoint.
+        token_url: String,
+        /// Client id.
+        client_id: String,
+        /// Certificate of the key, PEM file; read again when it changed.
+        certificate: PathBuf,
+        /// The key, PEM file; `None`: in the certificate's file.
+        key: Option<PathBuf>,
+        /// How it signs.
+        algorithm: Algorithm,
+        /// As with a secret.
+        audience: Option<String>,
+        /// As with a secret.
+        scope: Option<String>,
+    },
 }
 
 /// Puts the credentials on calls. Cheap to clone.
@@ -61,6 +80,9 @@ pub enum CredentialFault {
     /// User name or password do not fit into a header.
     #[error("The engine's user name or password holds characters that HTTP Basic cannot carry")]
     Basic,
+    /// Key or certificate for the identity provider cannot be used.
+    #[error("The key that signs for the engine's identity provider cannot be used: {0}")]
+    Key(String),
     /// The token endpoint is not a URL.
     #[error("The token endpoint `{url}` for the engine is not a URL ({source})")]
     TokenUrl {
@@ -96,12 +118,31 @@ impl Authority {
                 audience,
                 scope,
             } => {
-                let endpoint = Url::parse(token_url).map_err(|source| CredentialFault::TokenUrl {
-                    url: token_url.clone(),
-                    source,
-                })?;
-                let mut request =
-                    TokenRequest::client_credentials(endpoint, client_id.clone().into(), client_secret.clone());
+                let secret = client_secret.clone();
+                let mut request = TokenRequest::client_credentials(url(token_url)?, client_id.clone().into(), secret);
+                request.scope.clone_from(scope);
+                request.audience = audience.clone().map_or(Audience::Absent, Audience::Value);
+                Way::Token {
+                    tokens,
+                    request: Box::new(request),
+                }
+            }
+            Credentials::OAuthKey {
+                token_url,
+                client_id,
+                certificate,
+                key,
+                algorithm,
+                audience,
+                scope,
+            } => {
+                let signing = Certificate::new(certificate.clone(), key.clone(), *algorithm, false);
+                // What is wrong with the files is said now, not in a retry loop.
+                signing.ends().map_err(CredentialFault::Key)?;
+                let none = SecretString::default();
+                let mut request = TokenRequest::client_credentials(url(token_url)?, client_id.clone().into(), none);
+                request.client_secret = None;
+                request.assertion = Some(Arc::new(signing));
                 request.scope.clone_from(scope);
                 request.audience = audience.clone().map_or(Audience::Absent, Audience::Value);
                 Way::Token {
@@ -138,6 +179,13 @@ impl Authority {
             tokens.forget(request);
         }
     }
+}
+
+fn url(text: &str) -> Result<Url, CredentialFault> {
+    Url::parse(text).map_err(|source| CredentialFault::TokenUrl {
+        url: text.to_owned(),
+        source,
+    })
 }
 
 async fn bearer(tokens: &Tokens, request: &TokenRequest) -> Result<MetadataValue<Ascii>, Status> {

@@ -4,5 +4,6 @@
 pub mod broker;
 pub mod connections;
 pub mod gateway;
+pub mod ledger;
 pub mod stage;
 pub mod worker;

@@ -55,7 +55,7 @@ impl Connector for Obedient {
     }
 
     fn fetch_variables(&self) -> &'static [&'static str] {
-        &["do"]
+        &["do", "ms"]
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
