@@ -45,6 +45,11 @@ pub enum Step {
     },
     /// A start has come to one of its points.
     Start(StartPoint),
+    /// It was found out what became of a start.
+    StartClearedUp {
+        /// Id of the run (`flowsessionid`); `None`: there is none.
+        run: Option<String>,
+    },
     /// A run that was started late beside another one was cancelled.
     LateStartCancelled {
         /// Id of the run (`flowsessionid`).

@@ -203,6 +203,7 @@ impl Config {
             },
             connectors: connector::Settings {
                 http_json: connector::http_json::Settings {
+                    flow_starts_once: s.switch("http.flow_starts_once"),
                     max_response_bytes: s.count("http.max_response_bytes", 1_024..=1_073_741_824),
                     total_timeout: s.duration("http.total_timeout"),
                 },

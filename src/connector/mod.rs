@@ -268,13 +268,6 @@ pub const JOB_TYPES: [&str; 2] = [http_json::JOB_TYPE, desktop_flow::JOB_TYPE];
 /// Every connector that deskhand has. They share connections and tokens; each keeps to the rules that name it.
 pub fn all(client: &Client, tokens: &Arc<Tokens>, policy: &Policy, settings: &Settings) -> Vec<Arc<dyn Connector>> {
     let policy_of = |job_type| Arc::new(policy.for_connector(job_type));
-    let http_json = HttpJson::new(
-        client.clone(),
-        tokens.clone(),
-        policy_of(http_json::JOB_TYPE),
-        settings.http_json,
-    )
-    .with_identities(settings.identities.clone());
     let desktop_flow = DesktopFlow::new(
         client.clone(),
         tokens.clone(),
@@ -282,5 +275,15 @@ pub fn all(client: &Client, tokens: &Arc<Tokens>, policy: &Policy, settings: &Se
         settings.desktop_flow.clone(),
     )
     .with_identities(settings.identities.clone());
+    let mut http_json = HttpJson::new(
+        client.clone(),
+        tokens.clone(),
+        policy_of(http_json::JOB_TYPE),
+        settings.http_json,
+    )
+    .with_identities(settings.identities.clone());
+    if settings.http_json.flow_starts_once {
+        http_json = http_json.starting_once(desktop_flow.starts());
+    }
     vec![Arc::new(http_json), Arc::new(desktop_flow)]
 }

@@ -9,5 +9,6 @@ mod once;
 mod reading;
 mod setting;
 mod starting;
+mod template;
 mod waiting;
 mod watching;

@@ -197,7 +197,7 @@ impl Setting {
     }
 
     /// The same by another replica.
-    pub async fn call_by(&self, connector: &DesktopFlow, task: &Task) -> Done {
+    pub async fn call_by(&self, connector: &dyn Connector, task: &Task) -> Done {
         let job = Job {
             key: 7,
             job_type: connector.job_type().into(),

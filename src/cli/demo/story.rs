@@ -192,6 +192,8 @@ fn sentence(seen: &Seen) -> (Style, String) {
         ),
         Step::Start(StartPoint::IntentWritten) => (FAINT, "the intent to start is noted in the engine".into()),
         Step::Start(point) => (FAINT, format!("start: {point:?}")),
+        Step::StartClearedUp { run: Some(run) } => (NOTE, format!("the start had led to run {run}")),
+        Step::StartClearedUp { run: None } => (NOTE, "the start had led to nothing".into()),
         Step::LateStartCancelled { run, kept } => (
             NOTE,
             format!("run {run} was started late beside run {kept} and is cancelled"),
@@ -231,6 +233,7 @@ fn fields(seen: &Seen) -> (&'static str, Map<String, Value>) {
         Step::AnswerReceived { status } => ("answer-received", json!({ "status": status })),
         Step::Throttled { pause } => ("throttled", json!({ "pauseSeconds": pause.as_secs_f64() })),
         Step::Start(point) => ("start", json!({ "point": format!("{point:?}") })),
+        Step::StartClearedUp { run } => ("start-cleared-up", json!({ "run": run })),
         Step::LateStartCancelled { run, kept } => ("late-start-cancelled", json!({ "run": run, "kept": kept })),
         Step::RunStarted { run } => ("run-started", json!({ "run": run })),
         Step::RunAdopted { run } => ("run-adopted", json!({ "run": run })),

@@ -32,7 +32,7 @@ mod input;
 pub mod once;
 mod outputs;
 mod parked;
-mod refusals;
+pub(crate) mod refusals;
 mod run_and_wait;
 mod start;
 mod status;
@@ -48,6 +48,7 @@ use tokio::time::Instant;
 use self::input::{Input, Operation, Start, VARIABLES};
 use self::once::Once;
 use self::parked::Canceller;
+use super::http_json::Starts;
 use super::identity::Identities;
 use super::{Call, Connector, Response};
 use crate::http::Client;
@@ -145,9 +146,15 @@ impl DesktopFlow {
         self
     }
 
-    /// What the starts of this process share.
-    pub fn once(&self) -> Arc<Once> {
-        self.once.clone()
+    /// What other connectors need to start runs by the same promise.
+    pub fn starts(&self) -> Starts {
+        Starts {
+            once: self.once.clone(),
+            gates: self.gates.clone(),
+            timeouts: self.settings.timeouts,
+            longest_pause: self.settings.longest_pause,
+            plain_http_hosts: self.settings.plain_http_hosts.clone(),
+        }
     }
 
     /// How many runs are waited for, and what that has cost.

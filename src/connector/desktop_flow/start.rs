@@ -33,6 +33,7 @@ impl Session<'_> {
             may_take: self.settings.timeouts.start,
             longest_pause: self.settings.longest_pause,
             began: self.began,
+            refused: &refusals::refused_start,
         }
     }
 

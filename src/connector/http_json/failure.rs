@@ -29,7 +29,7 @@ impl Failure {
     }
 }
 
-fn of_http(error: &http::Error) -> JobError {
+pub(super) fn of_http(error: &http::Error) -> JobError {
     match error {
         http::Error::Invalid(text) => JobError::input(text.clone()),
         http::Error::Blocked(_) => JobError {

@@ -13,6 +13,7 @@ use super::{address, body};
 use crate::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use crate::http::{ClientTls, Method, Request};
 use crate::outcome::JobError;
+use crate::runs::journal;
 use crate::secrets::Bound;
 
 /// The variables that the task may set; nothing else is fetched.
@@ -34,6 +35,10 @@ pub(super) const VARIABLES: &[&str] = &[
     "groupSetCookieHeaders",
     "ignoreNullValues",
     "followRedirects",
+    // Of starts of desktop flows.
+    journal::RUN,
+    journal::INTENT,
+    journal::DECISION,
 ];
 
 const METHODS: &str = "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`";

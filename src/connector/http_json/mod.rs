@@ -9,6 +9,7 @@ mod authentication;
 mod body;
 mod failure;
 mod fields;
+mod flow_start;
 mod header_names;
 mod input;
 mod intrinsic;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use self::authentication::{Authentication, OAuth};
 use self::failure::Failure;
+pub use self::flow_start::Starts;
 use self::input::Input;
 use super::identity::{Identities, Signed};
 use super::{Call, Connector, Response};
@@ -45,11 +47,14 @@ pub struct HttpJson {
     policy: Arc<Policy>,
     settings: Settings,
     identities: Option<Arc<Identities>>,
+    starts: Option<Starts>,
 }
 
 /// What operations may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Starts of desktop flows are recognised, and sent once.
+    pub flow_starts_once: bool,
     /// The largest response that is read, bytes, after decompression.
     pub max_response_bytes: usize,
     /// Bound on a whole call, whatever the task's own timeouts say.
@@ -59,6 +64,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            flow_starts_once: true,
             max_response_bytes: 10 * 1024 * 1024,
             total_timeout: Duration::from_secs(600),
         }
@@ -74,6 +80,7 @@ impl HttpJson {
             policy,
             settings,
             identities: None,
+            starts: None,
         }
     }
 
@@ -81,6 +88,13 @@ impl HttpJson {
     #[must_use]
     pub fn with_identities(mut self, identities: Option<Arc<Identities>>) -> Self {
         self.identities = identities;
+        self
+    }
+
+    /// The same connector; starts of desktop flows go the way of all starts: once.
+    #[must_use]
+    pub fn starting_once(mut self, starts: Starts) -> Self {
+        self.starts = Some(starts);
         self
     }
 
@@ -95,6 +109,13 @@ impl HttpJson {
         request.total_timeout = Some(self.settings.total_timeout);
         // Asked before a token is fetched too: no token is made for a call that may not happen.
         self.may_call(&call, &request.url)?;
+        let authentication = match &self.starts {
+            None => authentication,
+            Some(starts) => match flow_start::recognise(&request, authentication, starts) {
+                Ok(start) => return self.start_flow(call, start, format, starts).await,
+                Err(authentication) => authentication,
+            },
+        };
         let answer = match authentication {
             Authentication::None | Authentication::Query(..) => self.send(&call, request).await?,
             Authentication::Header(name, value) => {

@@ -15,6 +15,7 @@ use crate::microsoft::Class;
 use crate::microsoft::dataverse::Error;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::outcome::JobError;
+use crate::progress::Step;
 use crate::runs::journal::Intent;
 use crate::runs::token::Token;
 
@@ -44,6 +45,11 @@ impl Starter<'_> {
         };
         if parked {
             self.call.place.resume().await;
+        }
+        if let Ok(found) = &result {
+            self.report(Step::StartClearedUp {
+                run: found.as_ref().map(|run| run.id.to_string()),
+            });
         }
         result
     }

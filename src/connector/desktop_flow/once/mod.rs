@@ -120,6 +120,8 @@ pub struct Starter<'a> {
     pub longest_pause: Duration,
     /// Since when this process has the job.
     pub began: Instant,
+    /// How a start that was refused, and surely not executed, is told.
+    pub refused: &'a (dyn Fn(&crate::microsoft::dataverse::Error) -> JobError + Send + Sync),
 }
 
 impl Once {
@@ -149,6 +151,17 @@ impl Once {
 }
 
 impl Starter<'_> {
+    /// The run of this entry into the task: adopted if there is one, else started.
+    ///
+    /// # Errors
+    /// Those of [`Starter::before`] and [`Starter::start`].
+    pub async fn once(&self, wanted: &Wanted) -> Result<Started, JobError> {
+        match self.before(wanted.request.inputs.as_deref()).await? {
+            Before::Adopted(started) => Ok(*started),
+            Before::ToStart(ticket) => self.start(ticket, wanted).await,
+        }
+    }
+
     /// What the journal, a person's decision and, where a start is open, Dataverse say. `inputs` are those that a start
     /// would be given now.
     ///

@@ -207,8 +207,7 @@ impl Starter<'_> {
             match patience.checked_sub(pause) {
                 Some(left) if throttled => patience = left,
                 _ => {
-                    let refused = refusals::refused_start(&error);
-                    return Err(refused.with_note(Self::nothing_open()));
+                    return Err((self.refused)(&error).with_note(Self::nothing_open()));
                 }
             }
             self.report(Step::Throttled { pause });

@@ -1,0 +1,239 @@
+//! Facts in, verdict out. The facts are what the engine said (which tasks were entered, which runs came out of them) and
+//! what the simulator noted (which runs were started, for whom, when, and how they ended). Nothing of deskhand is used.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// What the engine said about one process instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// What its runs were given as `InvoiceId`: no other instance has it.
+    pub invoice: String,
+    /// Entries into tasks that run a flow.
+    pub wants: u32,
+    /// It was cancelled on purpose: any number of its entries may have been made.
+    pub cancelled: bool,
+    /// The runs that its tasks handed on.
+    pub handed_on: Vec<String>,
+}
+
+/// What the simulator noted about one run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: String,
+    pub invoice: String,
+    /// When its row could be read, milliseconds of the simulator's clock.
+    pub readable: i64,
+    /// When it was over, if it is.
+    pub ended: Option<i64>,
+    pub cancelled: bool,
+}
+
+/// The circumstances.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// Instances one of whose starts was frozen exactly between the last look and the write: there a late start can
+    /// happen, and must be cancelled.
+    pub frozen_while_writing: HashSet<String>,
+    /// How soon after both rows can be read the late run must be cancelled.
+    pub cancelled_within: Duration,
+}
+
+/// What came out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Entries into tasks, as the engine tells them.
+    pub wanted: u64,
+    /// Runs, as the simulator tells them.
+    pub started: u64,
+    /// Runs beyond one for an entry that lived beside it, or that nothing excuses.
+    pub started_twice: u64,
+    /// Entries without a run of their own.
+    pub lost: u64,
+    /// Late runs of frozen starts that were cancelled in time.
+    pub late_starts_cancelled: u64,
+}
+
+impl Verdict {
+    pub fn is_clean(&self) -> bool {
+        self.started_twice == 0 && self.lost == 0
+    }
+
+    pub fn add(&mut self, other: Verdict) {
+        self.wanted += other.wanted;
+        self.started += other.started;
+        self.started_twice += other.started_twice;
+        self.lost += other.lost;
+        self.late_starts_cancelled += other.late_starts_cancelled;
+    }
+}
+
+/// Judges; each finding is a line for people.
+pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances) -> (Verdict, Vec<String>) {
+    let mut verdict = Verdict::default();
+    let mut findings = Vec::new();
+    let mut of_invoice: HashMap<&str, Vec<&Run>> = HashMap::new();
+    for run in runs {
+        of_invoice.entry(&run.invoice).or_default().push(run);
+    }
+    let mut handed_on: HashMap<&str, &str> = HashMap::new();
+    for instance in instances {
+        let runs = of_invoice.remove(instance.invoice.as_str()).unwrap_or_default();
+        let wants = u64::from(instance.wants);
+        verdict.started += runs.len() as u64;
+        if instance.cancelled {
+            // No more than its entries; a run of a task that is gone may have been cancelled, too.
+            verdict.wanted += wants.min(runs.len() as u64);
+        } else {
+            verdict.wanted += wants;
+        }
+        let (alive, cancelled): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| !run.cancelled);
+        let excused = circumstances.frozen_while_writing.contains(&instance.invoice);
+        if !instance.cancelled {
+            let too_many = (alive.len() as u64).saturating_sub(wants);
+            if too_many > 0 {
+                verdict.started_twice += too_many;
+                findings.push(format!(
+                    "{}: {} runs live for {wants} entries",
+                    instance.invoice,
+                    alive.len()
+                ));
+            }
+            for late in cancelled {
+                let both = alive
+                    .iter()
+                    .map(|run| run.readable)
+                    .max()
+                    .unwrap_or(i64::MAX)
+                    .max(late.readable);
+                let bound = i64::try_from(circumstances.cancelled_within.as_millis()).unwrap_or(i64::MAX);
+                let in_time = late.ended.is_some_and(|ended| ended.saturating_sub(both) <= bound);
+                if excused && in_time {
+                    verdict.late_starts_cancelled += 1;
+                } else {
+                    verdict.started_twice += 1;
+                    let why = if excused { "too late" } else { "and nothing excuses it" };
+                    findings.push(format!(
+                        "{}: run {} was started beside another, {why}",
+                        instance.invoice, late.id
+                    ));
+                }
+            }
+        } else if runs.len() as u64 > wants {
+            verdict.started_twice += runs.len() as u64 - wants;
+            findings.push(format!(
+                "{}: {} runs for {wants} entries of a cancelled instance",
+                instance.invoice,
+                runs.len()
+            ));
+        }
+        let mut own = HashSet::new();
+        for run in &instance.handed_on {
+            let known = alive.iter().any(|one| one.id == *run);
+            let fresh = own.insert(run.as_str());
+            let foreign = handed_on
+                .insert(run, &instance.invoice)
+                .is_some_and(|other| other != instance.invoice);
+            if !known || !fresh || foreign {
+                verdict.lost += 1;
+                findings.push(format!(
+                    "{}: a task went on with run {run}, which is not its own",
+                    instance.invoice
+                ));
+            }
+        }
+        if !instance.cancelled && (instance.handed_on.len() as u64) < wants {
+            verdict.lost += wants - instance.handed_on.len() as u64;
+            findings.push(format!(
+                "{}: {} of {wants} tasks are through",
+                instance.invoice,
+                instance.handed_on.len()
+            ));
+        }
+    }
+    for (invoice, runs) in of_invoice {
+        verdict.started += runs.len() as u64;
+        verdict.started_twice += runs.len() as u64;
+        findings.push(format!("{invoice}: {} runs that nobody asked for", runs.len()));
+    }
+    (verdict, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(id: &str, cancelled: bool) -> Run {
+        Run {
+            id: id.into(),
+            invoice: "i".into(),
+            readable: 1_000,
+            ended: Some(5_000),
+            cancelled,
+        }
+    }
+
+    fn instance(wants: u32, handed_on: &[&str]) -> Instance {
+        Instance {
+            invoice: "i".into(),
+            wants,
+            cancelled: false,
+            handed_on: handed_on.iter().map(|id| (*id).to_owned()).collect(),
+        }
+    }
+
+    fn frozen(within: u64) -> Circumstances {
+        Circumstances {
+            frozen_while_writing: ["i".to_owned()].into(),
+            cancelled_within: Duration::from_secs(within),
+        }
+    }
+
+    fn counts(instance: Instance, runs: &[Run], circumstances: &Circumstances) -> (u64, u64, u64) {
+        let (verdict, _) = judge(&[instance], runs, circumstances);
+        (verdict.started_twice, verdict.lost, verdict.late_starts_cancelled)
+    }
+
+    #[test]
+    fn one_run_for_each_entry_is_clean() {
+        let calm = Circumstances::default();
+        assert_eq!(counts(instance(1, &["a"]), &[run("a", false)], &calm), (0, 0, 0));
+        let two = [run("a", false), run("b", false)];
+        assert_eq!(counts(instance(2, &["a", "b"]), &two, &calm), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_second_run_is_found_whether_it_lives_or_not() {
+        let calm = Circumstances::default();
+        let two = [run("a", false), run("b", false)];
+        assert_eq!(counts(instance(1, &["a"]), &two, &calm).0, 1);
+        let late = [run("a", false), run("b", true)];
+        assert_eq!(counts(instance(1, &["a"]), &late, &calm).0, 1);
+        assert_eq!(counts(instance(1, &["a"]), &late, &frozen(10)), (0, 0, 1));
+        assert_eq!(
+            counts(instance(1, &["a"]), &late, &frozen(2)).0,
+            1,
+            "cancelled too late"
+        );
+    }
+
+    #[test]
+    fn a_task_without_a_run_of_its_own_is_lost() {
+        let calm = Circumstances::default();
+        assert_eq!(counts(instance(1, &[]), &[run("a", false)], &calm).1, 1);
+        let two = [run("a", false), run("b", false)];
+        assert_eq!(
+            counts(instance(2, &["a", "a"]), &two, &calm).1,
+            1,
+            "two tasks with one run"
+        );
+        assert_eq!(counts(instance(1, &["x"]), &[run("a", false)], &calm).1, 1);
+        assert_eq!(counts(instance(1, &["a"]), &[run("a", true)], &calm).1, 1);
+    }
+
+    #[test]
+    fn a_run_that_nobody_asked_for_is_one_too_many() {
+        let (verdict, _) = judge(&[], &[run("a", false)], &Circumstances::default());
+        assert_eq!(verdict.started_twice, 1);
+    }
+}

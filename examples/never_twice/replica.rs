@@ -1,0 +1,119 @@
+//! A worker in a process of its own: `deskhand run` in all but two things. It tells its steps on stdout, and stands still at
+//! one of the points of a start when it was told to, until it is killed or a line comes in.
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use deskhand::config::{Config, Flags, Process};
+use deskhand::engine::Engine;
+use deskhand::engine::credentials::Authority;
+use deskhand::http::Client;
+use deskhand::http::token::Tokens;
+use deskhand::job::Job;
+use deskhand::mapping::Mapper;
+use deskhand::progress::{Progress, StartPoint, Step};
+use deskhand::worker::{self, Clock, Pipeline};
+use tokio_util::sync::CancellationToken;
+
+/// Where to stand still: the point, and at which of its occurrences.
+struct Stop {
+    point: StartPoint,
+    left: AtomicU32,
+}
+
+pub async fn run(words: &[String]) -> ExitCode {
+    let mut config = Config::load(&Flags::default(), &Process).unwrap();
+    let mut stop = None;
+    let mut words = words.iter();
+    while let (Some(flag), Some(value)) = (words.next(), words.next()) {
+        let guards = &mut config.connectors.desktop_flow.once.guards;
+        match flag.as_str() {
+            "--without" => match value.as_str() {
+                "intent" => guards.intent = false,
+                "settle" => guards.settle = false,
+                "look" => guards.look = false,
+                _ => guards.lease = false,
+            },
+            "--clock-ahead" => {
+                let clock = Clock::chosen();
+                clock.set_wall_forward(Duration::from_secs(value.parse().unwrap()));
+                config.worker.clock = clock;
+            }
+            _ => {
+                let (name, nth) = value.split_once(':').unwrap();
+                let point = StartPoint::ALL.into_iter().find(|point| format!("{point:?}") == name);
+                stop = Some(Stop {
+                    point: point.unwrap(),
+                    left: AtomicU32::new(nth.parse().unwrap()),
+                });
+            }
+        }
+    }
+    let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let progress = watched(stop);
+    let client = Client::new().unwrap();
+    let authority = Authority::new(&config.engine.credentials, Arc::new(Tokens::new(client))).unwrap();
+    let engine = Engine::new(config.engine.clone(), authority).unwrap();
+    let pipeline = Pipeline::new(
+        config.connectors().unwrap(),
+        config.secrets(),
+        Mapper::default(),
+        progress.clone(),
+    );
+    worker::run(
+        engine,
+        Arc::new(pipeline),
+        config.worker,
+        progress,
+        CancellationToken::new(),
+    )
+    .await;
+    ExitCode::SUCCESS
+}
+
+fn watched(stop: Option<Stop>) -> Progress {
+    let go_on = Arc::new(AtomicBool::new(false));
+    let told = go_on.clone();
+    // A thread of its own: whoever stands still must hear that it shall go on.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if line.is_err() {
+                break;
+            }
+            told.store(true, Ordering::SeqCst);
+        }
+        // The campaign is gone: so are we.
+        std::process::exit(1);
+    });
+    Progress::watched_by(move |job, step| match step {
+        Step::Start(point) => {
+            if let Some(stop) = stop.as_ref().filter(|stop| stop.point == *point)
+                && stop.left.fetch_sub(1, Ordering::SeqCst) == 1
+            {
+                say(&format!("at {point:?}"), job);
+                while !go_on.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        Step::RunAdopted { .. } => say("adopted", job),
+        Step::StartClearedUp { .. } => say("reconciled", job),
+        Step::LateStartCancelled { .. } => say("late", job),
+        _ => {}
+    })
+}
+
+fn say(what: &str, job: &Job) {
+    let mut out = std::io::stdout().lock();
+    // A campaign that is gone listens no more.
+    let _ = writeln!(out, "{what} {}", job.process_instance_key);
+    let _ = out.flush();
+}
