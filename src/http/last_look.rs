@@ -63,3 +63,160 @@ impl std::fmt::Debug for LastLook {
         f.debug_struct("LastLook").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use url::Url;
+
+    use super::super::{Client, Error, Method, Request, Sent};
+    use super::*;
+
+    const BODY: &str = "{\"start\":1}";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+    /// What a server saw of all connections, and where it is.
+    struct Seen {
+        url: Url,
+        bytes: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Seen {
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+        }
+
+        fn bodies(&self) -> usize {
+            self.text().matches(BODY).count()
+        }
+
+        fn request(&self, method: Method, look: Option<LastLook>) -> Request {
+            let mut request = Request::new(method, self.url.clone());
+            request.total_timeout = Some(Duration::from_secs(5));
+            request.body = look.is_some().then(|| BODY.as_bytes().to_vec());
+            request.last_look = look;
+            request
+        }
+    }
+
+    /// A server that answers so many requests of each connection and then does what `then` says.
+    async fn server(answers: usize, answer: &'static [u8], then: fn(TcpStream)) -> Seen {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let seen = bytes.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let seen = seen.clone();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    let mut whole = String::new();
+                    let mut answered = 0;
+                    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                        seen.lock().unwrap().extend_from_slice(&buffer[..read]);
+                        whole.push_str(&String::from_utf8_lossy(&buffer[..read]));
+                        let complete = whole.ends_with(BODY) || whole.starts_with("GET") && whole.ends_with("\r\n\r\n");
+                        if !complete {
+                            continue;
+                        }
+                        whole.clear();
+                        if answered == answers {
+                            return then(stream);
+                        }
+                        answered += 1;
+                        stream.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        Seen { url, bytes }
+    }
+
+    fn allowing() -> LastLook {
+        LastLook::new(|| true)
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_dies_under_the_request_does_not_make_it_leave_twice() {
+        for then in [
+            drop as fn(TcpStream),
+            // Reset instead of closed.
+            |stream| {
+                stream.set_zero_linger().unwrap();
+                drop(stream);
+            },
+        ] {
+            let seen = server(1, OK, then).await;
+            let client = Client::new().unwrap();
+            client.send(seen.request(Method::GET, None)).await.unwrap();
+            let error = client
+                .send(seen.request(Method::POST, Some(allowing())))
+                .await
+                .unwrap_err();
+            assert_eq!(error.sent(), Sent::Maybe, "{error}");
+            assert_eq!(seen.bodies(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_was_closed_before_costs_nothing() {
+        // Closed right after the first answer: the client may or may not have noticed.
+        for _ in 0..20 {
+            let seen = server(
+                usize::MAX,
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+                drop,
+            )
+            .await;
+            let client = Client::new().unwrap();
+            client.send(seen.request(Method::GET, None)).await.unwrap();
+            let result = client.send(seen.request(Method::POST, Some(allowing()))).await;
+            assert!(seen.bodies() <= 1, "{}", seen.text());
+            assert!(result.is_ok() == (seen.bodies() == 1), "{result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let moved = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n";
+        let seen = server(usize::MAX, moved, drop).await;
+        let client = Client::new().unwrap();
+        let answer = client.send(seen.request(Method::POST, Some(allowing()))).await.unwrap();
+        assert_eq!(answer.status, 307);
+        assert_eq!(seen.bodies(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_refused_at_the_last_look_never_leaves() {
+        let seen = server(usize::MAX, OK, drop).await;
+        let look = LastLook::new(|| false);
+        let error = Client::new()
+            .unwrap()
+            .send(seen.request(Method::POST, Some(look.clone())))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Withheld(_)), "{error}");
+        assert_eq!(error.sent(), Sent::No);
+        assert!(look.was_refused());
+        assert_eq!(seen.bodies(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_given_up_before_its_body_was_written_was_not_executed() {
+        // A server that accepts nobody: the backlog takes the connection, or nothing does.
+        let seen = server(usize::MAX, OK, drop).await;
+        let look = LastLook::new(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            false
+        });
+        let mut request = seen.request(Method::POST, Some(look));
+        request.total_timeout = Some(Duration::from_millis(100));
+        let error = Client::new().unwrap().send(request).await.unwrap_err();
+        assert_eq!(error.sent(), Sent::No, "{error}");
+        assert_eq!(seen.bodies(), 0);
+    }
+}

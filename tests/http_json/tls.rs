@@ -140,3 +140,32 @@ async fn keys_that_do_not_fit_or_are_encrypted_are_an_incident() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_server_that_offers_http_2_is_spoken_to_in_http_1() {
+    // With HTTP/2 a GOAWAY would let the library send a request again by itself. Whoever turns it on has to see to that.
+    let mut config = server_config(false);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let agreed = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(stream).await.unwrap();
+        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        stream.write_all(answer).await.unwrap();
+        (agreed, buffer[..read].to_vec())
+    });
+    let rig = Rig::new();
+    let response = rig
+        .run(task(&url, json!({"trustedCertificate": AUTHORITY})))
+        .await
+        .unwrap();
+    assert_eq!(response["status"], 200);
+    let (agreed, request) = agreed.await.unwrap();
+    assert_ne!(agreed.as_deref(), Some(b"h2".as_slice()));
+    assert!(request.starts_with(b"GET / HTTP/1.1"));
+}
