@@ -64,7 +64,7 @@ pub async fn run(words: &[String]) -> ExitCode {
     let engine = Engine::new(config.engine.clone(), authority).unwrap();
     let pipeline = Pipeline::new(
         config.connectors().unwrap(),
-        config.secrets(),
+        config.secrets().unwrap(),
         Mapper::default(),
         progress.clone(),
     );

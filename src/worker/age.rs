@@ -1,8 +1,12 @@
-//! How much of its lease a pushed job has used before it was read: jobs age unseen in buffers.
+//! How much of its lease a pushed job may have used before it was read: jobs age unseen in buffers, the more so when this
+//! process stood still.
 //!
-//! The engine stamps each job with a deadline by the broker's clock, which may be minutes away from ours. The age by the
-//! two clocks is too large or too small by that difference, always the same; so the smallest age seen lately counts as
-//! none.
+//! What comes out is never less than the true age, because a lease that is believed too long takes the job from its new
+//! holder. Two bounds are known, and the smaller counts:
+//!
+//! - a job that is read now came after the stream was last seen empty;
+//! - the engine stamps each job with a deadline by the broker's clock, which may be minutes away from ours. Jobs that came
+//!   soon after the stream was empty tell how far, to within that time; others are measured against them.
 
 use std::time::Duration;
 
@@ -10,43 +14,60 @@ use tokio::time::Instant;
 
 use super::clock::Moment;
 
-/// How long a smallest age is believed in: clocks are set, and drift.
+/// How long a comparison of the clocks is believed in: clocks are set, and drift.
 const LATELY: Duration = Duration::from_secs(300);
 
-/// The smallest ages of this stretch of time and the one before.
+/// When the stream was empty, and how far the broker's clock is from ours.
 pub(super) struct Ages {
-    least: i64,
-    before: i64,
+    empty: Moment,
+    /// Milliseconds that our clock is surely ahead of the broker's, at least; of this stretch of time and the one before.
+    ahead: Option<i64>,
+    before: Option<i64>,
     turned: Instant,
 }
 
 impl Ages {
-    pub(super) fn new() -> Self {
+    /// Nothing can have been pushed before this moment.
+    pub(super) fn new(now: Moment) -> Self {
         Self {
-            least: i64::MAX,
-            before: i64::MAX,
+            empty: now,
+            ahead: None,
+            before: None,
             turned: Instant::now(),
         }
     }
 
-    /// The age of a job that was read now.
-    pub(super) fn of(&mut self, now: &Moment, deadline: i64, lease: Duration) -> Duration {
-        self.at(now.unix_millis(), deadline, lease)
+    /// All that was pushed so far has been read.
+    pub(super) fn seen_empty(&mut self, now: Moment) {
+        self.empty = now;
     }
 
-    fn at(&mut self, now: i64, deadline: i64, lease: Duration) -> Duration {
+    /// The most that a job which was read now can be old.
+    pub(super) fn of(&mut self, now: &Moment, deadline: i64, lease: Duration) -> Duration {
+        self.at(now.unix_millis(), now.since(&self.empty), deadline, lease)
+    }
+
+    fn at(&mut self, now: i64, since_empty: Duration, deadline: i64, lease: Duration) -> Duration {
         if self.turned.elapsed() > LATELY {
-            self.before = std::mem::replace(&mut self.least, i64::MAX);
+            self.before = self.ahead.take();
             self.turned = Instant::now();
         }
-        // An engine that sends no deadline cannot be asked; its jobs count as fresh.
+        // An engine that sends no deadline cannot be asked.
         if deadline <= 0 {
-            return Duration::ZERO;
+            return since_empty;
         }
         let raw = now.saturating_sub(deadline.saturating_sub(millis(lease)));
-        self.least = self.least.min(raw);
-        let age = raw.saturating_sub(self.least.min(self.before));
-        Duration::from_millis(u64::try_from(age).unwrap_or(0))
+        let ahead = raw.saturating_sub(millis(since_empty));
+        self.ahead = self.ahead.max(Some(ahead));
+        let surely = self.ahead.max(self.before).unwrap_or(ahead);
+        match u64::try_from(raw.saturating_sub(surely)) {
+            Ok(age) => since_empty.min(Duration::from_millis(age)),
+            // Younger than nothing: one of the clocks was set back.
+            Err(_) => {
+                (self.ahead, self.before) = (Some(ahead), None);
+                since_empty
+            }
+        }
     }
 }
 
@@ -57,31 +78,82 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::Clock;
 
     const LEASE: Duration = Duration::from_secs(60);
+    const DAY: i64 = 1_800_000_000_000;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_minutes_away_makes_no_job_old() {
-        for skew in [-600_000, 0, 600_000] {
-            let mut ages = Ages::new();
-            let day = 1_800_000_000_000;
-            let mut age = |read: i64, pushed: i64| ages.at(day + read, day + pushed + skew + 60_000, LEASE).as_millis();
-            assert_eq!(age(1_005, 1_000), 0);
-            assert_eq!(age(2_005, 2_000), 0);
-            assert_eq!(age(32_005, 3_000), 29_000, "it lay in a buffer for 29 s");
-            assert_eq!(age(33_005, 33_000), 0);
+    /// Ages as they are read, pushed and seen empty at these moments of our clock, with a broker whose clock is ahead.
+    struct Watch {
+        ages: Ages,
+        skew: i64,
+    }
+
+    impl Watch {
+        fn new(skew: i64) -> Self {
+            let ages = Ages::new(Clock::system().now());
+            Self { ages, skew }
+        }
+
+        fn age(&mut self, read: i64, pushed: i64, empty: i64) -> u128 {
+            let since_empty = Duration::from_millis((read - empty).unsigned_abs());
+            let deadline = DAY + pushed + self.skew + 60_000;
+            self.ages.at(DAY + read, since_empty, deadline, LEASE).as_millis()
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_was_set_is_believed_after_a_while() {
-        let mut ages = Ages::new();
-        assert_eq!(ages.at(0, 60_000, LEASE).as_millis(), 0);
-        assert_eq!(ages.at(100_000, 60_000, LEASE).as_millis(), 100_000);
+    async fn a_clock_that_is_minutes_away_makes_no_job_old() {
+        for skew in [-600_000, 0, 600_000] {
+            let mut watch = Watch::new(skew);
+            assert_eq!(watch.age(1_005, 1_000, 900), 105, "no older than the emptiness");
+            assert_eq!(watch.age(2_005, 2_000, 1_990), 15);
+            // Behind it, all is known to within 10 ms.
+            assert_eq!(watch.age(32_005, 3_000, 2_500), 29_015, "it lay in a buffer for 29 s");
+            assert_eq!(watch.age(33_005, 33_000, 2_500), 15, "this one did not");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_job_after_a_standstill_is_not_believed_to_be_young() {
+        let mut watch = Watch::new(600_000);
+        // The process stood still for 18 s right after it had opened the stream; nothing was ever read before.
+        assert_eq!(watch.age(18_000, 5_000, 0), 18_000);
+        assert!(watch.age(18_001, 17_900, 0) >= 101);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_job_is_said_to_be_younger_than_it_is() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut watch = Watch::new(random.i64(-700_000..700_000));
+            let (mut empty, mut now) = (0, 0);
+            for _ in 0..50 {
+                now += random.i64(1..5_000);
+                if random.bool() {
+                    empty = random.i64(empty..=now);
+                }
+                let pushed = random.i64(empty..=now);
+                let age = watch.age(now, pushed, empty);
+                assert!(age >= (now - pushed).unsigned_abs().into(), "seed {seed}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_set_is_noticed_or_believed_after_a_while() {
+        let mut watch = Watch::new(0);
+        assert_eq!(watch.age(1_000, 1_000, 990), 10);
+        // Set back by 100 s: younger than nothing, so only the emptiness counts.
+        watch.skew = 100_000;
+        assert_eq!(watch.age(5_000, 4_000, 3_500), 1_500);
+        // Set forward: too old for a while.
+        watch.skew = -100_000;
+        assert_eq!(watch.age(9_000, 9_000, 8_990), 10, "but not older than the emptiness");
         for _ in 0..2 {
             tokio::time::advance(LATELY + Duration::from_secs(1)).await;
-            ages.at(100_000, 60_000, LEASE);
+            watch.age(9_000, 9_000, 8_990);
         }
-        assert_eq!(ages.at(100_000, 60_000, LEASE).as_millis(), 0);
+        assert_eq!(watch.age(39_000, 38_000, 9_000), 1_010);
     }
 }

@@ -1,6 +1,8 @@
 //! Jobs in, permits first: one ticket is offered to the job stream and to the poll of the backlog alike, and whoever has
 //! a job first gets it. While all permits are out, nothing is read, so that the engine sees that we are full.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::age::Ages;
+use super::clock::Clock;
 use super::lease::Lease;
 use super::permits::{Permit, Pool};
 use super::running::Running;
@@ -85,12 +88,13 @@ impl Intake {
     }
 
     pub(super) async fn run(&self, stop: CancellationToken) {
+        let clock = self.running.clock.clone();
+        let mut ages = Ages::new(clock.now());
         let mut push = self
             .stream_enabled
             .then(|| Push::new(self.engine.clone(), self.subscription.clone()));
         // Replicas that start together must not ask together for ever.
         let mut backlog = Backlog::due_in(self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64()));
-        let mut ages = Ages::new();
         let mut doubt = Doubt::from(0, self.poll_interval);
         loop {
             let permit = tokio::select! {
@@ -100,7 +104,7 @@ impl Intake {
             let idle = self.idle_pause(push.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
-                job = pushed(&mut push) => {
+                job = pushed(&mut push, &mut ages, &clock) => {
                     doubt = Doubt::from(backlog.hits, self.poll_interval);
                     self.begin_pushed(job, permit, &mut ages);
                 }
@@ -221,11 +225,22 @@ impl Intake {
     }
 }
 
-async fn pushed(push: &mut Option<Push>) -> Job {
-    match push {
-        Some(push) => push.next().await,
-        None => std::future::pending().await,
-    }
+/// The next pushed job; notes each time that there is none.
+async fn pushed(push: &mut Option<Push>, ages: &mut Ages, clock: &Clock) -> Job {
+    let Some(push) = push else {
+        return std::future::pending().await;
+    };
+    let mut next = pin!(push.next());
+    poll_fn(|context| {
+        // Before the stream is looked at: a process can stand still between the two.
+        let now = clock.now();
+        let job = next.as_mut().poll(context);
+        if job.is_pending() {
+            ages.seen_empty(now);
+        }
+        job
+    })
+    .await
 }
 
 /// What a poll found.
