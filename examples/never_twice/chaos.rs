@@ -114,6 +114,10 @@ impl Chaos {
         if take.is_err() {
             return Plan::Lives;
         }
+        // What the last look at the lease is for: a standstill before it, until somebody else has started.
+        if self.without.as_deref() == Some("lease") && random.bool() {
+            return Plan::Freezes("Posting", 1, Duration::from_secs(18));
+        }
         let point = POINTS[random.usize(0..POINTS.len())];
         let nth = random.u32(1..4);
         match random.u32(0..20) {
@@ -177,7 +181,7 @@ impl Chaos {
             command.args(["--clock-ahead", "600"]);
         }
         // Some park their jobs, which then have long leases; most wait with them.
-        if life % 4 != 0 {
+        if !life.is_multiple_of(4) {
             command.env("DESKHAND_WORKER_MAX_PARKED", "0");
         }
         let log = match &self.log {

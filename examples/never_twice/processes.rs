@@ -57,19 +57,19 @@ pub fn of(real_engine: bool) -> Vec<Process> {
 pub fn bpmn(process: Process) -> String {
     let wait = flow_task("flow", "runAndWait", "");
     let body = match process.id {
-        "never-twice-wait" => chain(&wait, "=[flowSessionId]"),
-        "never-twice-trigger" => chain(&flow_task("flow", "triggerFlowRun", ""), "=[flowSessionId]"),
+        "never-twice-wait" => chain(&wait, "=[run_flow]"),
+        "never-twice-trigger" => chain(&flow_task("flow", "triggerFlowRun", ""), "=[run_flow]"),
         "never-twice-template" => chain(&template_task(), "=[flowSessionId]"),
         "never-twice-many" => chain(&flow_task("flow", "runAndWait", MANY), "=runs"),
         _ => {
-            let after = |id| after_task(id, "=[flowSessionId]");
+            let after = |id, flow| after_task(id, &format!("=[run_{flow}]"));
             format!(
                 r#"<bpmn:parallelGateway id="fork"/><bpmn:parallelGateway id="join"/>{}{}{}{}
                 {}{}{}{}{}{}{}{}"#,
                 flow_task("flow", "runAndWait", ""),
                 flow_task("flow2", "runAndWait", ""),
-                after("after"),
-                after("after2"),
+                after("after", "flow"),
+                after("after2", "flow2"),
                 edge("start", "fork"),
                 edge("fork", "flow"),
                 edge("fork", "flow2"),
@@ -112,13 +112,12 @@ fn after_task(id: &str, runs: &str) -> String {
     )
 }
 
-/// The run's id is mapped into the task's own scope and handed on from there, so that tasks side by side do not write
-/// over each other's.
+/// The run's id is handed on under a name of the task's own: tasks side by side must not write over each other's.
 fn flow_task(id: &str, operation: &str, many: &str) -> String {
     let output = if many.is_empty() {
-        r#"<zeebe:output source="=flowSessionId" target="flowSessionId"/>"#
+        format!(r#"<zeebe:output source="=flowSessionId" target="run_{id}"/>"#)
     } else {
-        ""
+        String::new()
     };
     format!(
         r#"<bpmn:serviceTask id="{id}"><bpmn:extensionElements><zeebe:taskDefinition type="deskhand:desktop-flow:1" retries="1000"/>

@@ -16,10 +16,16 @@ use super::clock::Moment;
 
 /// How long a comparison of the clocks is believed in: clocks are set, and drift.
 const LATELY: Duration = Duration::from_secs(300);
+/// Nothing there: that is believed of a moment only after this time in which we looked again. When this process goes on
+/// after it stood still, we may look before the connection has read what came meanwhile.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// When the stream was empty, and how far the broker's clock is from ours.
 pub(super) struct Ages {
+    /// The stream had been read empty.
     empty: Moment,
+    /// Nothing was there, as far as could be seen.
+    none: Moment,
     /// Milliseconds that our clock is surely ahead of the broker's, at least; of this stretch of time and the one before.
     ahead: Option<i64>,
     before: Option<i64>,
@@ -31,15 +37,18 @@ impl Ages {
     pub(super) fn new(now: Moment) -> Self {
         Self {
             empty: now,
+            none: now,
             ahead: None,
             before: None,
             turned: Instant::now(),
         }
     }
 
-    /// All that was pushed so far has been read.
-    pub(super) fn seen_empty(&mut self, now: Moment) {
-        self.empty = now;
+    /// The stream was looked at, and nothing was there.
+    pub(super) fn saw_none(&mut self, now: Moment) {
+        if now.since(&self.none) >= SETTLES {
+            self.empty = std::mem::replace(&mut self.none, now);
+        }
     }
 
     /// The most that a job which was read now can be old.
@@ -120,6 +129,25 @@ mod tests {
         // The process stood still for 18 s right after it had opened the stream; nothing was ever read before.
         assert_eq!(watch.age(18_000, 5_000, 0), 18_000);
         assert!(watch.age(18_001, 17_900, 0) >= 101);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_there_is_believed_only_when_it_was_seen_again() {
+        let clock = Clock::chosen();
+        let mut ages = Ages::new(clock.now());
+        let age = |ages: &mut Ages| ages.of(&clock.now(), 0, LEASE).as_millis();
+        tokio::time::advance(Duration::from_millis(1_500)).await;
+        ages.saw_none(clock.now());
+        assert_eq!(age(&mut ages), 1_500);
+        tokio::time::advance(Duration::from_millis(1_500)).await;
+        ages.saw_none(clock.now());
+        assert_eq!(age(&mut ages), 1_500);
+        // It stands still for 18 s, and looks before the connection has read.
+        tokio::time::advance(Duration::from_secs(18)).await;
+        ages.saw_none(clock.now());
+        tokio::time::advance(Duration::from_millis(10)).await;
+        ages.saw_none(clock.now());
+        assert_eq!(age(&mut ages), 18_010);
     }
 
     #[tokio::test(start_paused = true)]

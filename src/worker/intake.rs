@@ -29,6 +29,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long an intake without a job sits on the last permit while another waits for it.
 const SHARE_TICKET: Duration = Duration::from_millis(100);
+/// How often it is noted that nothing was pushed.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const HAND_BACK_AT_ONCE: usize = 16;
 /// Pushed jobs that still lie in our buffers when we stop; a stream window holds a few hundred.
 const MOST_UNREAD: usize = 1_000;
@@ -231,16 +233,20 @@ async fn pushed(push: &mut Option<Push>, ages: &mut Ages, clock: &Clock) -> Job 
         return std::future::pending().await;
     };
     let mut next = pin!(push.next());
-    poll_fn(|context| {
-        // Before the stream is looked at: a process can stand still between the two.
-        let now = clock.now();
-        let job = next.as_mut().poll(context);
-        if job.is_pending() {
-            ages.seen_empty(now);
+    loop {
+        let looking = poll_fn(|context| {
+            // Before the stream is looked at: a process can stand still between the two.
+            let now = clock.now();
+            let job = next.as_mut().poll(context);
+            if job.is_pending() {
+                ages.saw_none(now);
+            }
+            job
+        });
+        if let Ok(job) = tokio::time::timeout(LOOK_AGAIN, looking).await {
+            return job;
         }
-        job
-    })
-    .await
+    }
 }
 
 /// What a poll found.
