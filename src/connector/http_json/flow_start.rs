@@ -17,6 +17,7 @@ use super::response::{self, ReturnFormat};
 use super::{HttpJson, failure};
 use crate::connector::desktop_flow::once::{Once, Started, Starter, Wanted};
 use crate::connector::desktop_flow::refusals;
+use crate::connector::identity::Signed;
 use crate::connector::{Call, Response};
 use crate::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::http::token::Grant;
@@ -24,7 +25,7 @@ use crate::http::{Answer, Method, Request};
 use crate::microsoft::dataverse::workflows::RunRequest;
 use crate::microsoft::dataverse::{Credential, Dataverse, Error, Gates, Guid, Organization, Timeouts};
 use crate::outcome::JobError;
-use crate::secrets::{Destination, Redactor};
+use crate::secrets::Redactor;
 
 /// The last part of the URL that starts a run, with and without its namespace.
 const ACTIONS: [&str; 2] = ["Microsoft.Dynamics.CRM.RunDesktopFlow", "RunDesktopFlow"];
@@ -54,6 +55,7 @@ pub(super) struct FlowStart {
 
 enum Bearer {
     Given(SecretString),
+    Named(String),
     Fetched(Box<OAuth>),
 }
 
@@ -69,6 +71,7 @@ pub(super) fn recognise(
     };
     let credential = match authentication {
         Authentication::OAuth(oauth) => Bearer::Fetched(oauth),
+        Authentication::Identity(name) => Bearer::Named(name),
         Authentication::Header(name, value) if name == AUTHORIZATION => match bearer(&value) {
             Some(token) => Bearer::Given(token),
             None => return Err(Authentication::Header(name, value)),
@@ -186,19 +189,25 @@ impl HttpJson {
             request,
             credential,
         } = start;
+        let credential = match credential {
+            Bearer::Named(name) => match self.signed_in(&call, &name, organization.url()).await? {
+                Signed::Bearer(token) => Bearer::Given(token),
+                Signed::Request(request) => Bearer::Fetched(Box::new(OAuth {
+                    request: *request,
+                    path: None,
+                })),
+            },
+            known => known,
+        };
         let (credential, grant, token) = match credential {
+            Bearer::Named(_) => return Err(JobError::internal("An identity has no credential.")),
             Bearer::Given(token) => (Credential::Bearer(token.clone()), None, token),
             Bearer::Fetched(oauth) => {
-                self.policy.for_job(&call.job.secret_scope()).check(
-                    &call.input.names_at(&[&oauth.path]),
-                    &oauth.request.endpoint,
-                    Destination::TokenEndpoint,
-                )?;
                 // Fetched now: a refused sign-in is told as for every other task.
                 let token = self.token(&call, &oauth).await?.token;
                 let grant = oauth.request.grant.clone();
                 let fetched = Credential::Fetched {
-                    tokens: self.tokens.clone(),
+                    tokens: self.tokens(&oauth).clone(),
                     request: Box::new(oauth.request),
                 };
                 (fetched, Some(grant), token)

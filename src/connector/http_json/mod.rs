@@ -157,7 +157,7 @@ impl HttpJson {
     }
 
     /// Where the tokens of this sign-in are kept.
-    fn tokens(&self, oauth: &OAuth) -> &Tokens {
+    fn tokens(&self, oauth: &OAuth) -> &Arc<Tokens> {
         match (&oauth.path, &self.identities) {
             (None, Some(identities)) => identities.tokens(),
             _ => &self.tokens,
