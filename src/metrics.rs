@@ -47,6 +47,7 @@ pub struct Metrics {
     stream_openings: Counters,
     polls: Counters,
     token_fetches: Counters,
+    policy_refusals: Counters,
     http_requests: Counters,
     http_seconds: Times,
     hosts: Mutex<HashSet<String>>,
@@ -148,6 +149,11 @@ impl Metrics {
             stream_openings: registered!("stream_openings", "Job streams that were opened", Counters::default()),
             polls: registered!("polls", "Polls of the backlog", Counters::default()),
             token_fetches: registered!("token_fetches", "Requests to token endpoints", Counters::default()),
+            policy_refusals: registered!(
+                "policy_refusals",
+                "What was not sent because nothing allows it: by rule, by field or diagram, by identity, by network",
+                Counters::default()
+            ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
             hosts: Mutex::default(),
@@ -235,6 +241,12 @@ impl Metrics {
     /// A poll ended.
     pub fn poll(&self, job_type: &str, result: &str) {
         add(&self.polls, &[("job_type", job_type), ("result", result)]);
+    }
+
+    /// Something was not sent: no `rule` allows a secret there, the `field` is none for secrets, the `identity` is not for
+    /// this, or the `network` would lead inside.
+    pub fn policy_refused(&self, reason: &str) {
+        add(&self.policy_refusals, &[("reason", reason)]);
     }
 
     /// A token endpoint was asked.

@@ -104,3 +104,86 @@ fn the_process_leaves_no_core_dump() {
         "{core}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_walked_from_its_token_to_its_connections() {
+    use deskhand::sandbox::power_automate::{CLIENT_ID, Scenario, Simulator, World};
+
+    let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), World::demo(Scenario::Success))
+        .await
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("deskhand.toml");
+    let identity = |name: &str, hosts: &str| {
+        format!(
+            "[identities.{name}]\ntoken_endpoint = \"{}\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{{{{secrets.APP}}}}\"\n\
+             scope = \"{}\"\nhosts = [\"{hosts}\"]\n",
+            simulator.token_endpoint(),
+            simulator.scope()
+        )
+    };
+    let text = format!(
+        "{}{}",
+        identity("robot", "127.0.0.1:*"),
+        identity("elsewhere", "contoso.crm4.dynamics.com")
+    );
+    std::fs::write(&file, text).unwrap();
+    let organization = simulator.organization();
+    let check = async |name: &'static str, secret: &'static str| {
+        let (file, organization) = (file.clone(), organization.clone());
+        let run = move || {
+            Command::new(env!("CARGO_BIN_EXE_deskhand"))
+                .args([
+                    "check",
+                    "--json",
+                    "--identity",
+                    name,
+                    "--environment",
+                    &organization,
+                    "--config",
+                ])
+                .arg(&file)
+                .env_clear()
+                .env("SECRET_APP", secret)
+                .output()
+                .unwrap()
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        let steps: Vec<(String, bool, String)> = value["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| {
+                let text = |name: &str| step[name].as_str().unwrap().to_owned();
+                (text("step"), step["ok"] == true, text("detail"))
+            })
+            .collect();
+        (output.status.code(), steps)
+    };
+    let (code, steps) = check("robot", "demo-client-secret").await;
+    assert_eq!(code, Some(0), "{steps:?}");
+    let names: Vec<&str> = steps.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["identity", "token", "who am I", "flows", "machines", "connections"]
+    );
+    assert!(steps[1].2.contains("of an app"), "{steps:?}");
+    assert!(steps[3].2.starts_with("2 desktop flows"), "{steps:?}");
+
+    let (code, steps) = check("robot", "a-wrong-secret").await;
+    assert_eq!(code, Some(69));
+    let (name, ok, detail) = steps.last().unwrap();
+    assert!(
+        name == "token" && !ok && detail.contains("AADSTS7000215") && detail.contains("not its id"),
+        "{detail}"
+    );
+    assert!(!detail.contains("a-wrong-secret"));
+
+    let (_, steps) = check("elsewhere", "demo-client-secret").await;
+    assert!(steps.len() == 1 && steps[0].2.contains("hosts"), "{steps:?}");
+    let (_, steps) = check("robbot", "demo-client-secret").await;
+    assert!(steps[0].2.contains("did you mean 'robot'"), "{steps:?}");
+    simulator.stop().await;
+}

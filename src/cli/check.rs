@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 Examples:
   deskhand check
   deskhand check --policy
+  deskhand check --identity rpa-prod --environment https://contoso.crm4.dynamics.com
   ZEEBE_ADDRESS=https://zeebe.example.com:443 deskhand check --json")]
 pub(super) struct Args {
     /// One JSON object instead of text.
@@ -37,6 +38,12 @@ pub(super) struct Args {
     /// Print who may send which secret where, and nothing else: no server is asked.
     #[arg(long)]
     policy: bool,
+    /// Sign in as this identity and look around in --environment: token, who am I, flows, machines, connections.
+    #[arg(long, value_name = "NAME", requires = "environment")]
+    identity: Option<String>,
+    /// The organisation that --identity looks at, e.g. https://contoso.crm4.dynamics.com.
+    #[arg(long, value_name = "URL", requires = "identity")]
+    environment: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -54,6 +61,9 @@ pub(super) async fn run(args: Args) -> ExitCode {
     };
     if args.policy {
         return super::policy::print(&config, args.json);
+    }
+    if let (Some(identity), Some(environment)) = (&args.identity, &args.environment) {
+        return super::identity::check(&config, identity, environment, args.json).await;
     }
     let engine = match engine(&config) {
         Ok(engine) => engine,

@@ -5,6 +5,8 @@ mod demo;
 mod feel;
 mod harden;
 mod healthcheck;
+mod identity;
+mod lint;
 mod output;
 mod policy;
 mod run;
@@ -47,6 +49,7 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Lint(lint::Args),
     Feel(feel::Args),
     Sandbox(sandbox::Args),
     Simulate(simulate::Args),
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Check(args) => check::run(args).await,
+            Command::Lint(args) => lint::run(args).await,
             Command::Feel(args) => feel::run(&args),
             Command::Sandbox(args) => sandbox::run(args).await,
             Command::Simulate(args) => simulate::run(args).await,

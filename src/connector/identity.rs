@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::http::token::managed::ManagedIdentity;
 use crate::http::token::{Assertion, Audience, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest, Tokens};
+use crate::metrics::metrics;
 use crate::microsoft::entra;
 use crate::outcome::JobError;
 use crate::secrets::hosts::HostPattern;
@@ -203,6 +204,7 @@ impl Settings {
     fn check(&self, url: &Url, scope: &SecretScope<'_>, connector: &str) -> Result<(), JobError> {
         let name = &self.name;
         let refused = |message: String| {
+            metrics().policy_refused("identity");
             tracing::warn!(
                 identity = name,
                 host = url.host_str().unwrap_or_default(),

@@ -15,6 +15,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::Error;
+use crate::metrics::metrics;
 use crate::secrets::hosts::HostPattern;
 
 /// An entry of the list of what is allowed.
@@ -199,6 +200,7 @@ impl Guard {
 }
 
 fn blocked(host: &str, kind: Kind) -> Blocked {
+    metrics().policy_refused("network");
     Blocked {
         host: host.to_owned(),
         entry: host.to_owned(),

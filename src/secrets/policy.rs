@@ -12,6 +12,7 @@ use url::Url;
 use super::environment::shell_name;
 use super::hosts::{HostPattern, PatternError};
 use super::provider::SecretScope;
+use crate::metrics::metrics;
 use crate::outcome::JobError;
 
 /// What a secret is sent for; some ways are open without a rule.
@@ -222,6 +223,7 @@ impl Policy {
             None => Ok(()),
             Some(name) => {
                 self.refusals.fetch_add(1, Ordering::Relaxed);
+                metrics().policy_refused("rule");
                 let error = self.refusal(name, url);
                 tracing::warn!(
                     secret = name,

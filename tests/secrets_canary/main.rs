@@ -61,6 +61,7 @@ const TOKEN: &str = "canary-access-token-5hT9.aa-bb_cc";
 struct Deskhand {
     child: Child,
     home: tempfile::TempDir,
+    admin: String,
 }
 
 impl Deskhand {
@@ -89,11 +90,15 @@ impl Deskhand {
                 command.env(format!("SECRET_{}", canary.name), &canary.value);
             }
         }
+        let admin = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap().to_string()
+        };
         let output = |name: &str| std::fs::File::create(home.path().join(name)).unwrap();
         let child = command
             .args(["run", "--log", "trace", "--log-format", format])
             .env("ZEEBE_ADDRESS", gateway.url())
-            .env("DESKHAND_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("DESKHAND_ADMIN_LISTEN", &admin)
             .env("RUST_BACKTRACE", "full")
             .current_dir(home.path())
             .stdin(Stdio::null())
@@ -101,7 +106,22 @@ impl Deskhand {
             .stderr(output("stderr"))
             .spawn()
             .unwrap();
-        Self { child, home }
+        Self { child, home, admin }
+    }
+
+    /// What the port for operations says.
+    async fn pages(&self) -> Vec<(String, Vec<u8>)> {
+        let client = deskhand::http::Client::new().unwrap();
+        let mut pages = Vec::new();
+        for page in ["metrics", "ready", "live", "log-level"] {
+            let url = format!("http://{}/{page}", self.admin).parse().unwrap();
+            let answer = client
+                .send(deskhand::http::Request::new(deskhand::http::Method::GET, url))
+                .await;
+            pages.push((page.to_owned(), answer.unwrap().body));
+        }
+        assert!(pages[0].1.len() > 1_000, "there are metrics");
+        pages
     }
 
     /// Stops it and gives all that it wrote: its streams and its files.
@@ -202,7 +222,9 @@ async fn nothing_comes_out(format: &str) {
     });
     let scan = Scan::for_all(&canaries);
     let mut hits = Vec::new();
-    let written = deskhand.stopped();
+    let pages = deskhand.pages().await;
+    let mut written = deskhand.stopped();
+    written.extend(pages);
     let logged: usize = written.iter().map(|(_, bytes)| bytes.len()).sum();
     for (name, bytes) in written {
         hits.extend(scan.hits(&name, &bytes));

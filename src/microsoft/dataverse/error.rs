@@ -172,7 +172,8 @@ impl Refusal {
         codes::meaning(self.status, &self.code)
     }
 
-    pub(super) fn read(answer: &Answer) -> Self {
+    /// What an answer with another status than 2xx says.
+    pub fn read(answer: &Answer) -> Self {
         let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
         let request_id = ["x-ms-service-request-id", "req_id", "x-ms-request-id"]
             .iter()

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use super::provider::{ProviderError, SecretScope};
 use super::reference::Form;
+use crate::metrics::metrics;
 use crate::outcome::JobError;
 use declared::Declared;
 use diagrams::Diagrams;
@@ -168,6 +169,7 @@ pub enum Refusal {
 }
 
 fn refused(message: String) -> Refusal {
+    metrics().policy_refused("field");
     let mut error = JobError::input(message);
     error.code = Some("SECRET_NOT_DECLARED".into());
     Refusal::Refused(Box::new(error))

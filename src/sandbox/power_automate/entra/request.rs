@@ -190,7 +190,8 @@ pub(super) fn checked_assertion(
             "Client assertion failed validation: 'aud' must be the token endpoint.",
         ));
     }
-    let seconds = |name: &str| claims.get(name).and_then(Value::as_i64);
+    // A NumericDate may have a fraction (RFC 7519, 2); Microsoft's own library for Python sends one.
+    let seconds = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
     let now = now.as_second();
     match (seconds("nbf"), seconds("exp")) {
         (nbf, Some(exp)) if exp > now && nbf.is_none_or(|nbf| nbf <= now + 300) => {}
