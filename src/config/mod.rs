@@ -25,7 +25,6 @@ use crate::secrets::cached::{Ages, Cached};
 use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
 use crate::secrets::provider::Provider;
-use crate::secrets::redaction::Label;
 use crate::secrets::{self, environment};
 use crate::secrets::{key_vault, vault};
 use crate::{connector, engine as engine_room, feel, http, worker};
@@ -118,7 +117,6 @@ impl Config {
         let config = Self::from_sources(&mut sources);
         faults.append(&mut sources.faults);
         if faults.is_empty() {
-            config.remember_credentials();
             Ok(config)
         } else {
             Err(Faults(faults))
@@ -232,26 +230,8 @@ impl Config {
                 .optional("admin.listen")
                 .and_then(|text| s.socket_address("admin.listen", &text)),
             used: std::mem::take(&mut s.used),
-            known: secrets::Known::default(),
+            known: s.known.clone(),
         }
-    }
-
-    /// Credentials of the worker itself are no more to be seen than those of tasks.
-    fn remember_credentials(&self) {
-        match self.vault.as_ref().map(|vault| &vault.auth) {
-            Some(vault::Auth::Token(token)) => self.known.remember(&Label::Setting("vault.token".into()), token),
-            Some(vault::Auth::AppRole { secret_id, .. }) => {
-                self.known
-                    .remember(&Label::Setting("vault.secret_id".into()), secret_id);
-            }
-            _ => {}
-        }
-        let (key, value) = match &self.engine.credentials {
-            engine_room::Credentials::None | engine_room::Credentials::OAuthKey { .. } => return,
-            engine_room::Credentials::Basic { password, .. } => ("engine.password", password),
-            engine_room::Credentials::OAuth { client_secret, .. } => ("engine.client_secret", client_secret),
-        };
-        self.known.remember(&Label::Setting(key.into()), value);
     }
 
     /// The secrets of this configuration, environment variables read from the process.

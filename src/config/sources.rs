@@ -14,8 +14,10 @@ use super::settings::Setting;
 use super::values::{self, Kind};
 use crate::connector::JOB_TYPES;
 use crate::http::guard::Allowed;
+use crate::secrets::Known;
 use crate::secrets::hosts::{HostPattern, PatternError};
 use crate::secrets::policy::Rule;
+use crate::secrets::redaction::Label;
 use crate::spelling::nearest;
 
 /// Environment variables; the process's, or a map in tests.
@@ -89,6 +91,8 @@ pub struct Sources<'a> {
     file: File,
     pub(super) faults: Vec<Fault>,
     pub(super) used: Vec<Used>,
+    /// Credentials of the worker itself are no more to be seen than those of tasks.
+    pub(super) known: Known,
 }
 
 impl<'a> Sources<'a> {
@@ -99,6 +103,7 @@ impl<'a> Sources<'a> {
             file,
             faults: Vec::new(),
             used: Vec::new(),
+            known: Known::default(),
         }
     }
 
@@ -171,7 +176,11 @@ impl<'a> Sources<'a> {
     }
 
     pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
-        self.optional(key).map(SecretString::from)
+        let secret = self.optional(key).map(SecretString::from);
+        if let Some(secret) = &secret {
+            self.known.remember(&Label::Setting(key.to_owned()), secret);
+        }
+        secret
     }
 
     /// A value that turned out to hold a credential is not shown any more.

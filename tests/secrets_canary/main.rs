@@ -76,7 +76,7 @@ impl Deskhand {
         std::fs::write(
             home.path().join("deskhand.toml"),
             format!(
-                "[desktop_flow]\nmissing_grace = \"1s\"\n[secrets]\nfields = \"all\"\ndirectory = {:?}\n[[secrets.rule]]\nname = \"*\"\nhosts = [{hosts}]\n",
+                "[desktop_flow]\nmissing_grace = \"1s\"\nsettle_time = \"3s\"\nvisibility = \"1s\"\nstart_timeout = \"2s\"\n[secrets]\nfields = \"all\"\ndirectory = {:?}\n[[secrets.rule]]\nname = \"*\"\nhosts = [{hosts}]\n",
                 secrets.display().to_string()
             ),
         )
