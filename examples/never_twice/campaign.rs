@@ -18,6 +18,7 @@ struct Totals {
     kills: u32,
     freezes: u32,
     broker_crashes: u32,
+    freed_by_hand: u32,
     adopted: u32,
     reconciled: u32,
 }
@@ -39,6 +40,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         totals.kills += outcome.kills;
         totals.freezes += outcome.freezes;
         totals.broker_crashes += outcome.broker_crashes;
+        totals.freed_by_hand += outcome.freed_by_hand;
         totals.adopted += outcome.adopted;
         totals.reconciled += outcome.reconciled;
         println!(
@@ -82,6 +84,7 @@ impl Totals {
             "adopted": self.adopted,
             "reconciled": self.reconciled,
             "late_starts_cancelled": self.verdict.late_starts_cancelled,
+            "freed_by_hand": self.freed_by_hand,
         })
     }
 }
@@ -102,6 +105,7 @@ fn read(state: &std::path::Path) -> Option<Totals> {
         kills: small("kills"),
         freezes: small("freezes"),
         broker_crashes: small("broker_crashes"),
+        freed_by_hand: small("freed_by_hand"),
         adopted: small("adopted"),
         reconciled: small("reconciled"),
     })

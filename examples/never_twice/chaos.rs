@@ -215,7 +215,10 @@ impl Chaos {
             "adopted" => _ = counts.adopted.fetch_add(1, Ordering::SeqCst),
             "reconciled" => _ = counts.reconciled.fetch_add(1, Ordering::SeqCst),
             "late" => _ = counts.late.fetch_add(1, Ordering::SeqCst),
-            _ => _ = stops.try_send(Said { instance }),
+            what => match what.strip_prefix("got ").and_then(|key| key.parse().ok()) {
+                Some(key) => self.clerk.note_job(key, instance),
+                None => _ = stops.try_send(Said { instance }),
+            },
         }
     }
 }

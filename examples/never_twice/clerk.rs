@@ -7,7 +7,7 @@ use std::time::Duration;
 use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::gateway::{
     ActivateJobsRequest, CancelProcessInstanceRequest, CompleteJobRequest, CreateProcessInstanceRequest,
-    DeployResourceRequest, Resource,
+    DeployResourceRequest, FailJobRequest, Resource,
 };
 use serde_json::Value;
 use tonic::Code;
@@ -31,6 +31,8 @@ struct Book {
     keys: HashMap<i64, String>,
     /// Jobs behind flows that were counted.
     jobs: HashSet<i64>,
+    /// Jobs that replicas were given, by process instance.
+    given: HashMap<i64, HashSet<i64>>,
 }
 
 struct Entry {
@@ -181,6 +183,36 @@ impl Clerk {
 
     pub fn invoice_of(&self, instance: i64) -> Option<String> {
         self.book.lock().unwrap().keys.get(&instance).cloned()
+    }
+
+    /// A replica was given this job.
+    pub fn note_job(&self, job: i64, instance: i64) {
+        self.book.lock().unwrap().given.entry(instance).or_default().insert(job);
+    }
+
+    /// Fails the jobs of instances that are not through: some engines keep a job for ever although its lease has lapsed.
+    /// A job that is not held takes no failure. Gives the number of those that did.
+    pub async fn free_what_stands_still(&self) -> u32 {
+        let jobs: Vec<i64> = {
+            let book = self.book.lock().unwrap();
+            let stands = |instance: &i64| {
+                let entry = book.keys.get(instance).and_then(|invoice| book.entries.get(invoice));
+                entry.is_some_and(|entry| !entry.cancelled && (entry.handed_on.len() as u32) < entry.wants)
+            };
+            let of_open = book.given.iter().filter(|(instance, _)| stands(instance));
+            of_open.flat_map(|(_, jobs)| jobs.iter().copied()).collect()
+        };
+        let mut freed = 0;
+        for job_key in jobs {
+            let request = FailJobRequest {
+                job_key,
+                retries: 1_000,
+                error_message: "stood still".into(),
+                ..Default::default()
+            };
+            freed += u32::from(self.gateway.clone().fail_job(request).await.is_ok());
+        }
+        freed
     }
 
     /// Instances that are not through yet.

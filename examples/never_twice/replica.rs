@@ -104,6 +104,7 @@ fn watched(stop: Option<Stop>) -> Progress {
                 }
             }
         }
+        Step::Received => say(&format!("got {}", job.key), job),
         Step::RunAdopted { .. } => say("adopted", job),
         Step::StartClearedUp { .. } => say("reconciled", job),
         Step::LateStartCancelled { .. } => say("late", job),

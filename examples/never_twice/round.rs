@@ -19,6 +19,8 @@ use crate::{processes, weather};
 
 /// How long a round may take to end when nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(240);
+/// Longer than every lease: what has not moved then does not move by itself.
+const STANDS_STILL: Duration = Duration::from_secs(120);
 /// How soon a late run must be cancelled.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,8 @@ pub struct Outcome {
     pub adopted: u32,
     pub reconciled: u32,
     pub broker_crashes: u32,
+    /// Jobs that the engine gave nobody although their leases had long lapsed, until they were failed by hand.
+    pub freed_by_hand: u32,
 }
 
 pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: u64) -> Outcome {
@@ -127,8 +131,12 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
     let broker_crashes = crashes.await.unwrap();
     simulator.clear_faults();
     let began = Instant::now();
+    let mut freed = 0;
     while clerk.open() > 0 && began.elapsed() < CALM {
         sleep(Duration::from_millis(200)).await;
+        if freed == 0 && began.elapsed() > STANDS_STILL {
+            freed = clerk.free_what_stands_still().await;
+        }
     }
     // What was started last must have been looked after.
     sleep(weather::VISIBILITY + weather::SETTLE).await;
@@ -152,6 +160,7 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
         adopted: counts.adopted.load(Ordering::SeqCst),
         reconciled: counts.reconciled.load(Ordering::SeqCst),
         broker_crashes,
+        freed_by_hand: freed,
     };
     if let Some(engine) = sandbox {
         engine.stop().await;
