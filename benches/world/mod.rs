@@ -98,7 +98,7 @@ impl World {
     pub fn start(scripts: Value) -> Outcome<Self> {
         let many = 1_000_000_000_u32;
         let scenario = json!({
-            "limits": {"startsPerConnection": many, "requests": many, "executionTime": "100000h", "concurrent": 100_000},
+            "limits": {"startsPerConnection": many, "requests": many, "executionTime": "8000h", "concurrent": 100_000},
             "environment": {
                 "workflows": [{"workflowid": FLOW, "name": "Book invoice", "scripts": scripts,
                                "inputs": {"InvoiceId": "string", "Amount": "number"}}],

@@ -53,6 +53,9 @@ pub enum Error {
     },
 }
 
+/// Stands in [`Error::Connect`] when the name of the host cannot be resolved.
+pub const UNKNOWN_HOST: &str = "the host name is unknown";
+
 impl Error {
     /// Can the server have executed the request?
     pub fn sent(&self) -> Sent {
@@ -91,10 +94,7 @@ impl Error {
             return Error::Blocked(Box::new(blocked.clone()));
         }
         if error.is_dns() {
-            return Error::Connect(format!(
-                "No connection: the host name is unknown ({}).",
-                root_text(error)
-            ));
+            return Error::Connect(format!("No connection: {UNKNOWN_HOST} ({}).", root_text(error)));
         }
         // A refused, reset or unreachable peer is an error of the operating system; what the TLS library says is not.
         let tls = causes(error)

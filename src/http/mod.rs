@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::HeaderMap;
 use url::Url;
 
-pub use error::{Error, Sent};
+pub use error::{Error, Sent, UNKNOWN_HOST};
 pub(crate) use fingerprint::Fingerprint;
 pub use last_look::LastLook;
 pub use reqwest::{Method, StatusCode, header};

@@ -5,6 +5,7 @@
 
 mod dataverse;
 mod input;
+mod looking;
 mod once;
 mod reading;
 mod setting;

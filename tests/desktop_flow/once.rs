@@ -84,7 +84,11 @@ async fn whatever_carries_the_token_a_lost_start_is_found() {
             settings(),
             json!({"callbackUrl": "https://hooks.example.com/x?sig=a%2Fb"}),
         ),
-        ("input", settings(), json!({"tokenInput": "Token"})),
+        (
+            "input",
+            settings(),
+            json!({"tokenInput": "Token", "checkInputs": false}),
+        ),
     ] {
         let setting = Setting::of(world(), settings).await;
         setting.goes_wrong(RouteName::Run, Effect::ProcessThenDrop);
@@ -569,7 +573,7 @@ async fn among_many_runs_an_input_finds_its_own() {
         setting.started(json!({})).await;
     }
     setting.goes_wrong(RouteName::Run, Effect::ProcessThenDrop);
-    let task = setting.start_task("triggerFlowRun", json!({"tokenInput": "Token"}));
+    let task = setting.start_task("triggerFlowRun", json!({"tokenInput": "Token", "checkInputs": false}));
     let found = setting.call(&task).await.response()["flowSessionId"].clone();
     assert_eq!(found, setting.simulator.sessions().last().unwrap().id.to_string());
     assert_eq!(setting.simulator.runs_started(), 21);

@@ -200,8 +200,8 @@ async fn a_sign_in_service_in_trouble_is_asked_again_later() {
     setting.goes_wrong(RouteName::Token, Effect::Entra(90_033));
     let error = setting.call(&setting.task("listFlows", json!({}))).await.error();
     assert!(
-        matches!(error.remedy, Remedy::Retry | Remedy::RetryAfter(_)),
-        "{:?}",
+        matches!(error.remedy, Remedy::Postpone(_)),
+        "it costs no retry: {:?}",
         error.remedy
     );
     setting.call(&setting.task("listFlows", json!({}))).await.response();

@@ -200,6 +200,49 @@ const TABLE: [Row; 20] = [
     ),
 ];
 
+/// What shall become of a task whose run failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A failed try: retries − 1, and the next one starts another run. After at least so many seconds, unless the task's
+    /// own backoff says otherwise.
+    Retry(u64),
+    /// A BPMN error.
+    BpmnError,
+    /// Retries 0: a person looks.
+    Incident,
+}
+
+impl Class {
+    /// What becomes of such a failure unless the task says otherwise.
+    pub fn action(self) -> Action {
+        match self {
+            Class::TryAgain(seconds) => Action::Retry(seconds),
+            // The process alone can know what a script that ran in part has done.
+            Class::Ambiguous | Class::Business => Action::BpmnError,
+            Class::SomeoneMustFixIt => Action::Incident,
+        }
+    }
+}
+
+/// What a task wants to become of some error codes: its field `errorActions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actions(pub Vec<(String, Action)>);
+
+impl Actions {
+    /// The words for actions in `errorActions`.
+    pub const WORDS: [(&'static str, Action); 3] = [
+        ("retry", Action::Retry(60)),
+        ("bpmnError", Action::BpmnError),
+        ("incident", Action::Incident),
+    ];
+
+    /// What the task wants for this code; `*` stands for all that it does not name.
+    fn of(&self, code: &str) -> Option<Action> {
+        let named = |name: &str| self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        named(code.trim()).or_else(|| named("*")).map(|(_, action)| *action)
+    }
+}
+
 /// What an error code means.
 pub fn meaning(code: &str) -> (Class, &'static str) {
     TABLE
@@ -211,8 +254,8 @@ pub fn meaning(code: &str) -> (Class, &'static str) {
 /// What the engine is told about a run that ended without success.
 ///
 /// `has_backoff` says whether the task names a backoff of its own (header `retryBackoff`): it then knows better than
-/// the table how long to wait.
-pub fn job_error(ended: &Ended, has_backoff: bool) -> JobError {
+/// the table how long to wait. `link` leads to the run.
+pub fn job_error(ended: &Ended, has_backoff: bool, actions: &Actions, link: &str) -> JobError {
     let session = &ended.session;
     let error = session.error.clone().unwrap_or_default();
     let status = session.status;
@@ -242,6 +285,7 @@ pub fn job_error(ended: &Ended, has_backoff: bool) -> JobError {
     if !hint.is_empty() {
         message.push_str(&format!("\nWhat to do: {hint}"));
     }
+    message.push_str(&format!("\nThe run: {link}"));
     let job_error = JobError::connector(code, message).with_variables(json!({
         "errorCode": code,
         "errorMessage": error.message,
@@ -250,13 +294,16 @@ pub fn job_error(ended: &Ended, has_backoff: bool) -> JobError {
         "statusCode": status.code(),
         "status": status.label(),
     }));
-    match (ended.end, class) {
-        (End::Cancelled, _) => thrown(job_error, CANCELLED),
-        (End::TimedOut, _) => thrown(job_error, TIMED_OUT),
-        (_, Class::Business | Class::Ambiguous) => thrown(job_error, FAILED),
-        (_, Class::SomeoneMustFixIt) => job_error.with_remedy(Remedy::Incident),
-        (_, Class::TryAgain(_)) if has_backoff => job_error.with_remedy(Remedy::Retry),
-        (_, Class::TryAgain(seconds)) => job_error.with_remedy(Remedy::RetryAfter(Duration::from_secs(seconds))),
+    let bpmn_error = match ended.end {
+        End::Cancelled => CANCELLED,
+        End::TimedOut => TIMED_OUT,
+        End::Succeeded | End::Failed => FAILED,
+    };
+    match actions.of(code).unwrap_or_else(|| class.action()) {
+        Action::BpmnError => thrown(job_error, bpmn_error),
+        Action::Incident => job_error.with_remedy(Remedy::Incident),
+        Action::Retry(_) if has_backoff => job_error.with_remedy(Remedy::Retry),
+        Action::Retry(seconds) => job_error.with_remedy(Remedy::RetryAfter(Duration::from_secs(seconds))),
     }
 }
 
@@ -270,6 +317,8 @@ mod tests {
     use super::*;
     use crate::microsoft::dataverse::sessions::{FlowSession, RunError};
     use crate::microsoft::dataverse::{Guid, Status};
+
+    const LINK: &str = "https://contoso.crm4.dynamics.com/run";
 
     fn ended(status: i64, code: &str, message: &str) -> Ended {
         let status = Status::from_code(status);
@@ -293,7 +342,12 @@ mod tests {
 
     #[test]
     fn what_the_script_raised_is_an_error_for_the_process() {
-        let error = job_error(&ended(8, "UIElementNotFound", "No such button"), false);
+        let error = job_error(
+            &ended(8, "UIElementNotFound", "No such button"),
+            false,
+            &Actions::default(),
+            LINK,
+        );
         assert_eq!(error.bpmn_error.as_deref(), Some(FAILED));
         assert_eq!(
             error.variables.unwrap(),
@@ -315,7 +369,7 @@ mod tests {
             (13, FAILED),
             (14, FAILED),
         ] {
-            let error = job_error(&ended(status, "", ""), true);
+            let error = job_error(&ended(status, "", ""), true, &Actions::default(), LINK);
             assert_eq!(error.bpmn_error.as_deref(), Some(expected), "{status}");
             assert_eq!(error.code.as_deref(), Some(Status::from_code(status).label()));
         }
@@ -323,7 +377,12 @@ mod tests {
 
     #[test]
     fn what_a_person_must_mend_is_an_incident_with_a_hint() {
-        let error = job_error(&ended(8, "AttendedUserNotLoggedIn", "No session"), false);
+        let error = job_error(
+            &ended(8, "AttendedUserNotLoggedIn", "No session"),
+            false,
+            &Actions::default(),
+            LINK,
+        );
         assert_eq!((error.bpmn_error, error.remedy), (None, Remedy::Incident));
         assert!(error.message.contains("signed in on the machine"), "{}", error.message);
     }
@@ -331,11 +390,11 @@ mod tests {
     #[test]
     fn a_run_that_never_began_is_tried_again_after_a_pause() {
         let ended = ended(8, "nolistenerconnected", "offline");
-        let error = job_error(&ended, false);
+        let error = job_error(&ended, false, &Actions::default(), LINK);
         assert_eq!(error.remedy, Remedy::RetryAfter(Duration::from_secs(60)));
         assert_eq!(error.bpmn_error, None);
         assert_eq!(
-            job_error(&ended, true).remedy,
+            job_error(&ended, true, &Actions::default(), LINK).remedy,
             Remedy::Retry,
             "the task's own backoff wins"
         );
@@ -345,11 +404,38 @@ mod tests {
     fn a_script_that_may_have_run_in_part_is_never_started_again_by_itself() {
         for (codes, class, _) in TABLE {
             for code in codes.iter().filter(|_| class == Class::Ambiguous) {
-                let error = job_error(&ended(8, code, ""), true);
+                let error = job_error(&ended(8, code, ""), true, &Actions::default(), LINK);
                 assert_eq!(error.bpmn_error.as_deref(), Some(FAILED), "{code}");
                 assert_eq!(error.remedy, Remedy::Incident, "{code}");
             }
         }
+    }
+
+    #[test]
+    fn a_task_may_know_better_what_shall_become_of_a_code() {
+        let actions = Actions(vec![
+            ("UIElementNotFound".into(), Action::Retry(60)),
+            ("nolistenerconnected".into(), Action::Incident),
+            ("*".into(), Action::BpmnError),
+        ]);
+        let told = |code: &str| job_error(&ended(8, code, ""), false, &actions, LINK);
+        assert_eq!(
+            told("UIElementNotFound").remedy,
+            Remedy::RetryAfter(Duration::from_secs(60))
+        );
+        assert_eq!(told("NoListenerConnected").remedy, Remedy::Incident);
+        assert_eq!(told("NoListenerConnected").bpmn_error, None);
+        assert_eq!(told("AccountLockedOut").bpmn_error.as_deref(), Some(FAILED));
+    }
+
+    #[test]
+    fn the_link_to_the_run_stands_in_the_incident() {
+        let error = job_error(&ended(8, "X", "y"), false, &Actions::default(), LINK);
+        assert!(
+            error.message.ends_with(&format!("The run: {LINK}")),
+            "{}",
+            error.message
+        );
     }
 
     #[test]

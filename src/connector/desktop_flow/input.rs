@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Settings;
 use super::authentication::{self, Authentication};
+use super::failures::Actions;
 use super::fields::Fields;
 use crate::job::describe;
 use crate::microsoft::dataverse::workflows::{Listing, RunRequest};
@@ -40,6 +41,34 @@ pub enum Operation {
     CancelFlowRun(Guid),
     /// List the desktop flows.
     ListFlows(Listing),
+    /// Find the one flow with a name.
+    FindFlow(String),
+    /// Read what a flow takes and gives.
+    GetFlowSchema(FlowChoice),
+    /// List runs.
+    ListRuns(RunListing),
+    /// Walk what must be in place.
+    CheckConnection(ConnectionCheck),
+}
+
+/// Which runs to list.
+pub struct RunListing {
+    /// Of this flow alone.
+    pub flow: Option<FlowChoice>,
+    /// An OData condition.
+    pub filter: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What to check.
+pub struct ConnectionCheck {
+    /// This flow.
+    pub flow: Option<FlowChoice>,
+    /// This connection or connection reference.
+    pub connection_name: Option<String>,
+    /// Is it a reference?
+    pub is_reference: bool,
 }
 
 /// A run to start.
@@ -48,6 +77,8 @@ pub struct Start {
     pub flow: FlowChoice,
     /// How.
     pub request: RunRequest,
+    /// Check the inputs against the flow's schema first?
+    pub check_inputs: bool,
     /// The input of the flow that shall carry the start's token.
     pub token_input: Option<String>,
 }
@@ -68,6 +99,8 @@ pub struct Wait {
     pub outputs_max_bytes: usize,
     /// Cancel the run when the task is gone?
     pub cancel_on_abort: bool,
+    /// What shall become of some error codes.
+    pub actions: Actions,
 }
 
 /// Variables that the engine shall send: everything that any operation reads, and the journal.
@@ -87,12 +120,14 @@ pub const VARIABLES: &[&str] = &[
     "inputs",
     "callbackUrl",
     "tokenInput",
+    "checkInputs",
     "flowSessionId",
     "maxQueueWait",
     "maxWait",
     "pollInterval",
     "outputsMaxBytes",
     "cancelOnAbort",
+    "errorActions",
     "select",
     "filter",
     "orderBy",
@@ -111,6 +146,10 @@ enum Kind {
     Outputs,
     Cancel,
     List,
+    Find,
+    Schema,
+    Runs,
+    Check,
 }
 
 const OPERATIONS: &[(&str, Kind)] = &[
@@ -120,6 +159,10 @@ const OPERATIONS: &[(&str, Kind)] = &[
     ("getFlowOutputs", Kind::Outputs),
     ("cancelFlowRun", Kind::Cancel),
     ("listFlows", Kind::List),
+    ("findFlow", Kind::Find),
+    ("getFlowSchema", Kind::Schema),
+    ("listRuns", Kind::Runs),
+    ("checkConnection", Kind::Check),
 ];
 
 /// Largest inputs of a run, bytes of JSON.
@@ -139,6 +182,10 @@ const SLACK: Duration = Duration::from_secs(600);
 /// Flows that are listed unless the task says how many.
 const DEFAULT_LIST: usize = 1000;
 const MOST_LISTED: u64 = 5000;
+/// Runs that are listed unless the task says how many.
+const DEFAULT_RUNS: usize = 100;
+/// Connection or connection reference.
+const CONNECTION_TYPES: &[(&str, u8)] = &[("1", 1), ("2", 2), ("connection", 1), ("connectionReference", 2)];
 
 impl Input {
     /// Reads a task.
@@ -195,6 +242,26 @@ fn operation(
         }
         Kind::Cancel => run(fields).map(Operation::CancelFlowRun),
         Kind::List => listing(fields).map(Operation::ListFlows),
+        Kind::Find => fields
+            .required_text(
+                "workflowName",
+                "the name of the desktop flow, exactly as Power Automate shows it",
+            )
+            .map(Operation::FindFlow),
+        Kind::Schema => flow_choice(fields).map(Operation::GetFlowSchema),
+        Kind::Runs => Some(Operation::ListRuns(RunListing {
+            flow: optional_flow(fields),
+            filter: odata_filter(fields),
+            limit: fields
+                .integer("top", 1..=MOST_LISTED, "runs")
+                .and_then(|top| usize::try_from(top).ok())
+                .unwrap_or(DEFAULT_RUNS),
+        })),
+        Kind::Check => Some(Operation::CheckConnection(ConnectionCheck {
+            flow: optional_flow(fields),
+            connection_name: fields.text("connectionName"),
+            is_reference: fields.choice("connectionType", CONNECTION_TYPES) == Some(2),
+        })),
     }
 }
 
@@ -206,8 +273,13 @@ fn run(fields: &mut Fields<'_>) -> Option<Guid> {
     fields.guid("flowSessionId")
 }
 
-fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option<Start> {
-    let flow = match (
+fn optional_flow(fields: &mut Fields<'_>) -> Option<FlowChoice> {
+    let named = fields.value("workflowId").is_some() || fields.value("workflowName").is_some();
+    named.then(|| flow_choice(fields)).flatten()
+}
+
+fn flow_choice(fields: &mut Fields<'_>) -> Option<FlowChoice> {
+    match (
         fields.value("workflowId").is_some(),
         fields.value("workflowName").is_some(),
     ) {
@@ -224,16 +296,17 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
             );
             None
         }
-    };
+    }
+}
+
+fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option<Start> {
+    let flow = flow_choice(fields);
     let run_mode = fields.required_choice("runMode", &[("attended", "attended"), ("unattended", "unattended")]);
     let connection_name = fields.required_text(
         "connectionName",
         "the name of the desktop flow connection (or the logical name of a connection reference)",
     );
-    let connection_type = fields.choice(
-        "connectionType",
-        &[("1", 1_u8), ("2", 2), ("connection", 1), ("connectionReference", 2)],
-    );
+    let connection_type = fields.choice("connectionType", CONNECTION_TYPES);
     let run_priority = fields.text("runPriority");
     let timeout = fields
         .integer("runTimeout", 1..=LONGEST_SCRIPT, "seconds")
@@ -241,6 +314,7 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
     let inputs = inputs(fields);
     let callback_url = callback_url(fields, organization);
     let token_input = fields.text("tokenInput");
+    let check_inputs = fields.boolean("checkInputs").unwrap_or(true);
     Some(Start {
         flow: flow?,
         request: RunRequest {
@@ -254,6 +328,7 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
             others: Map::new(),
         },
         token_input,
+        check_inputs,
     })
 }
 
@@ -337,7 +412,49 @@ fn wait(fields: &mut Fields<'_>, script: Option<Duration>, settings: &Settings) 
         },
         outputs_max_bytes: outputs_max_bytes(fields, settings),
         cancel_on_abort: fields.boolean("cancelOnAbort").unwrap_or(true),
+        actions: actions(fields),
     }
+}
+
+/// `{"NoCandidateMachine": "retry", "*": "bpmnError"}`.
+fn actions(fields: &mut Fields<'_>) -> Actions {
+    const EXAMPLE: &str = "write a context such as `= {NoCandidateMachine: \"retry\", AccountLockedOut: \"bpmnError\"}` with \
+                           `retry`, `bpmnError` or `incident`";
+    let map = match fields.value("errorActions") {
+        None => return Actions::default(),
+        Some(Value::Object(map)) => map.clone(),
+        Some(Value::String(text)) => match serde_json::from_str(text) {
+            Ok(map) => map,
+            Err(_) => {
+                fields.fault(
+                    "errorActions",
+                    format!("is a text, but not JSON of an object: {EXAMPLE}"),
+                );
+                return Actions::default();
+            }
+        },
+        Some(other) => {
+            let problem = format!("must be an object, but is {}: {EXAMPLE}", describe(other));
+            fields.fault("errorActions", problem);
+            return Actions::default();
+        }
+    };
+    let mut all = Vec::new();
+    for (code, word) in map {
+        let action = word.as_str().and_then(|word| {
+            Actions::WORDS
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(word.trim()))
+        });
+        match action {
+            Some((_, action)) => all.push((code, *action)),
+            None => fields.fault(
+                "errorActions",
+                format!("wants something unknown for one of its codes: {EXAMPLE}"),
+            ),
+        }
+    }
+    Actions(all)
 }
 
 fn outputs_max_bytes(fields: &mut Fields<'_>, settings: &Settings) -> usize {
@@ -374,14 +491,7 @@ fn listing(fields: &mut Fields<'_>) -> Option<Listing> {
         fields.fault("select", problem);
     }
     let select: Vec<&str> = select.split(',').map(str::trim).collect();
-    let filter = fields.text("filter");
-    if filter.as_deref().is_some_and(|filter| !is_closed_filter(filter)) {
-        fields.fault(
-            "filter",
-            "has a quote or a parenthesis without its partner: write an OData condition such as \
-             `contains(name,'Invoice')`, with quotes in texts doubled",
-        );
-    }
+    let filter = odata_filter(fields);
     Some(Listing {
         select: select.join(","),
         filter,
@@ -392,4 +502,16 @@ fn listing(fields: &mut Fields<'_>) -> Option<Listing> {
             .unwrap_or(DEFAULT_LIST),
         include_drafts: fields.boolean("includeDrafts").unwrap_or(false),
     })
+}
+
+fn odata_filter(fields: &mut Fields<'_>) -> Option<String> {
+    let filter = fields.text("filter");
+    if filter.as_deref().is_some_and(|filter| !is_closed_filter(filter)) {
+        fields.fault(
+            "filter",
+            "has a quote or a parenthesis without its partner: write an OData condition such as \
+             `contains(name,'Invoice')`, with quotes in texts doubled",
+        );
+    }
+    filter
 }

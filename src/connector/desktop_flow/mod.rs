@@ -11,6 +11,10 @@
 //! | `getFlowOutputs`     | `outputs`        | `{flowSessionId, outputs}`                                                   |
 //! | `cancelFlowRun`      | `cancel`         | `{flowSessionId, accepted, alreadyFinished, statusCode, status}`             |
 //! | `listFlows`          | here             | `{flows, count, complete}`                                                   |
+//! | `findFlow`           | `look_up`        | `{workflowId}`                                                               |
+//! | `getFlowSchema`      | `look_up`        | `{workflowId, inputs, outputs}`                                              |
+//! | `listRuns`           | `look_up`        | `{runs, count, complete}`                                                    |
+//! | `checkConnection`    | `check`          | `{ok, checks}`                                                               |
 //!
 //! [`failures`] says what an ended run means, `refusals` what a failed call means.
 //!
@@ -26,14 +30,18 @@
 
 mod authentication;
 mod cancel;
+mod check;
 pub mod failures;
 mod fields;
 mod input;
+mod look_up;
 pub mod once;
 mod outputs;
 mod parked;
 pub(crate) mod refusals;
 mod run_and_wait;
+mod schema;
+mod schemas;
 mod start;
 mod status;
 
@@ -48,6 +56,7 @@ use tokio::time::Instant;
 use self::input::{Input, Operation, Start, VARIABLES};
 use self::once::Once;
 use self::parked::Canceller;
+use self::schemas::Schemas;
 use super::http_json::Starts;
 use super::identity::Identities;
 use super::{Call, Connector, Response};
@@ -112,6 +121,7 @@ pub struct DesktopFlow {
     gates: Gates,
     watcher: Watcher,
     canceller: Canceller,
+    schemas: Schemas,
     once: Arc<Once>,
     identities: Option<Arc<Identities>>,
 }
@@ -133,6 +143,7 @@ impl DesktopFlow {
             canceller: Canceller::new(settings.pace),
             settings,
             gates: Gates::default(),
+            schemas: Schemas::default(),
             watcher,
             once,
             identities: None,
@@ -187,6 +198,7 @@ impl DesktopFlow {
             settings: &self.settings,
             watcher: &self.watcher,
             canceller: &self.canceller,
+            schemas: &self.schemas,
             once: &self.once,
             began,
         };
@@ -200,6 +212,10 @@ impl DesktopFlow {
             }
             Operation::CancelFlowRun(run) => session.unless_abandoned(session.cancel(&run)).await,
             Operation::ListFlows(listing) => session.unless_abandoned(session.list_flows(&listing)).await,
+            Operation::FindFlow(name) => session.unless_abandoned(session.find_flow(name)).await,
+            Operation::GetFlowSchema(flow) => session.unless_abandoned(session.get_flow_schema(&flow)).await,
+            Operation::ListRuns(listing) => session.unless_abandoned(session.list_runs(&listing)).await,
+            Operation::CheckConnection(wanted) => session.unless_abandoned(session.check_connection(&wanted)).await,
         }
     }
 }
@@ -229,6 +245,7 @@ struct Session<'a> {
     settings: &'a Settings,
     watcher: &'a Watcher,
     canceller: &'a Canceller,
+    schemas: &'a Schemas,
     once: &'a Once,
     /// Since when this process has the job.
     began: Instant,

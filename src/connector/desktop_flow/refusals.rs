@@ -19,12 +19,23 @@ pub fn job_error(doing: &str, error: &Error) -> JobError {
         (_, Some(left)) if matches!(error, Error::HeldBack(_)) => {
             Remedy::Postpone(left + Duration::from_millis(fastrand::u64(0..1000)))
         }
-        // Refused before anything was tried: waiting costs the task no retry.
-        (Class::TryAgain, asked) if error.status().is_some() => Remedy::Postpone(asked.unwrap_or_else(random_pause)),
-        (Class::TryAgain | Class::Ambiguous, Some(asked)) => Remedy::RetryAfter(asked),
-        (Class::TryAgain | Class::Ambiguous, None) => Remedy::Retry,
+        // A name that nobody knows is more often a slip of the pen than an outage: it ends as an incident.
+        _ if is_unknown_host(error) => Remedy::Retry,
+        // Throttled, or away: neither is the task's fault, so it costs no retry, however long it lasts.
+        (Class::TryAgain | Class::Ambiguous, Some(asked)) => Remedy::Postpone(asked),
+        (Class::TryAgain | Class::Ambiguous, None) => Remedy::Postpone(random_pause()),
     };
     described(doing, error).with_remedy(remedy)
+}
+
+fn is_unknown_host(error: &Error) -> bool {
+    let unknown =
+        |error: &http::Error| matches!(error, http::Error::Connect(text) if text.contains(http::UNKNOWN_HOST));
+    match error {
+        Error::Exchange(error) => unknown(error),
+        Error::Token(error) => error.unreached().is_some_and(unknown),
+        _ => false,
+    }
 }
 
 /// A start that Dataverse refused; it was surely not executed.
@@ -118,14 +129,28 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_costs_a_retry_and_comes_back_when_the_server_asks() {
-        assert_eq!(job_error("x", &refused(502, "", None)).remedy, Remedy::Retry);
+    fn an_outage_costs_no_retry_and_an_unknown_host_does() {
+        for error in [
+            refused(502, "", None),
+            refused(500, "", None),
+            Error::Exchange(http::Error::Broken("reset".into())),
+            Error::Exchange(http::Error::Connect("No connection: refused.".into())),
+            Error::Exchange(http::Error::Timeout("x".into())),
+        ] {
+            let Remedy::Postpone(pause) = job_error("x", &error).remedy else {
+                panic!("an outage is nobody's fault: {error}");
+            };
+            assert!((10..=20).contains(&pause.as_secs()));
+        }
         assert_eq!(
             job_error("x", &refused(503, "", Some(9))).remedy,
-            Remedy::RetryAfter(Duration::from_secs(9))
+            Remedy::Postpone(Duration::from_secs(9))
         );
-        let broken = Error::Exchange(http::Error::Broken("reset".into()));
-        assert_eq!(job_error("x", &broken).remedy, Remedy::Retry);
+        let slip = Error::Exchange(http::Error::Connect(format!(
+            "No connection: {} (x).",
+            http::UNKNOWN_HOST
+        )));
+        assert_eq!(job_error("x", &slip).remedy, Remedy::Retry);
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl Session<'_> {
         if ended.end != End::Succeeded {
             let headers = self.call.job.headers();
             let has_backoff = headers.is_ok_and(|headers| headers.retry_backoff.is_some());
-            return Err(failures::job_error(&ended, has_backoff).with_note(settled(&entry, &ended)));
+            let link = self.dataverse.organization().run_link(&entry.run);
+            let error = failures::job_error(&ended, has_backoff, &wait.actions, &link);
+            return Err(error.with_note(settled(&entry, &ended)));
         }
         let outputs = self
             .unless_abandoned(self.patient_outputs(&entry.run, wait.outputs_max_bytes))

@@ -3,7 +3,9 @@
 use super::Session;
 use super::input::{FlowChoice, Start};
 use super::once::{Before, Started, Starter, Wanted};
-use super::refusals;
+use super::{refusals, schema};
+use serde_json::Value;
+
 use crate::microsoft::dataverse::Guid;
 use crate::outcome::JobError;
 
@@ -15,6 +17,7 @@ impl Session<'_> {
             Before::Adopted(started) => Ok(*started),
             Before::ToStart(ticket) => {
                 let flow = self.unless_abandoned(self.flow(&start.flow)).await?;
+                self.unless_abandoned(self.check_inputs(&flow, start)).await?;
                 let wanted = Wanted {
                     flow,
                     request: start.request.clone(),
@@ -23,6 +26,37 @@ impl Session<'_> {
                 starter.start(ticket, &wanted).await
             }
         }
+    }
+
+    /// The inputs against the flow's schema: a run that must fail is not started. Where the schema cannot be read, Dataverse
+    /// has the last word.
+    async fn check_inputs(&self, flow: &Guid, start: &Start) -> Result<(), JobError> {
+        if !start.check_inputs {
+            return Ok(());
+        }
+        let mut inputs = match start.request.inputs.as_deref().map(serde_json::from_str) {
+            Some(Ok(Value::Object(inputs))) => inputs,
+            _ => return Ok(()),
+        };
+        // The token comes to it later.
+        if let Some(name) = &start.token_input {
+            inputs.insert(name.clone(), Value::Null);
+        }
+        let schema = match self.schemas.inputs_of(&self.dataverse, flow).await {
+            Ok(schema) => schema,
+            Err(error) => {
+                tracing::debug!(%flow, %error, "the schema of the flow's inputs cannot be read: they are not checked");
+                return Ok(());
+            }
+        };
+        let faults = schema::faults(&inputs, schema.as_ref().as_ref());
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(JobError::input(format!(
+            "No run was started: {}. Correct `inputs`, or set `checkInputs` to false.",
+            faults.join("; ")
+        )))
     }
 
     pub(super) fn starter(&self) -> Starter<'_> {

@@ -105,6 +105,14 @@ impl TokenError {
         }
     }
 
+    /// Why the endpoint could not be reached, where that was so.
+    pub fn unreached(&self) -> Option<&Error> {
+        match &self.fault {
+            TokenFault::Unreached(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// How long the endpoint asked to wait before the next question.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.fault {

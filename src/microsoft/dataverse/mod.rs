@@ -9,6 +9,7 @@ mod error;
 mod gate;
 mod odata;
 mod organization;
+pub mod rows;
 pub mod search;
 pub mod sessions;
 pub mod status;

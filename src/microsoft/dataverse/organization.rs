@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::Guid;
+
 /// The address of a Dataverse organisation, e.g. `https://contoso.crm4.dynamics.com`. In the cloud it is an origin;
 /// elsewhere a path may name the organisation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -61,6 +63,14 @@ impl Organization {
     /// The address without a trailing slash, as token audiences want it.
     pub fn as_str(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Where a browser shows the row of a run, to whoever may see it.
+    pub fn run_link(&self, run: &Guid) -> String {
+        format!(
+            "{}/main.aspx?pagetype=entityrecord&etn=flowsession&id={run}",
+            self.as_str()
+        )
     }
 
     /// Does this organisation run on the machine itself (the simulator)?
