@@ -331,7 +331,9 @@ mod tests {
         let table = table([(1, 12), (2, 300)].into_iter()).await;
         let now = Instant::now();
         let of = |key| table.due.iter().find(|(_, one)| *one == key).unwrap().0 - now;
-        assert_eq!(of(1), Duration::from_secs(8));
+        // Leases are counted by real clocks, too.
+        let early = Duration::from_secs(8);
+        assert!(of(1) <= early && of(1) > early * 9 / 10, "{:?}", of(1));
         assert!(
             of(2) <= SHORTEST_INTERVAL && of(2) >= SHORTEST_INTERVAL * 8 / 10,
             "{:?}",
