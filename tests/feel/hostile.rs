@@ -22,6 +22,51 @@ pub fn hostile() -> Vec<(String, String)> {
             );
         }
     }
+    // What a loop makes and keeps, of every kind.
+    for kept in [
+        "i",
+        "\"x\"",
+        "uuid()",
+        "string(i)",
+        "i + 0.12345678901234567890123",
+        "[i, i + 0.12345678901234567890123]",
+        "[i..i]",
+        "{a: {b: [i..i]}}",
+        "{}",
+        "[]",
+        "function(x) x + i",
+        "date and time(\"2020-01-01T00:00:00@Europe/Berlin\")",
+        "time(\"10:00:00@Europe/Berlin\")",
+        "duration(\"P1D\")",
+        "split(\"a,b\", \",\")",
+        "extract(\"abc\", \".\")",
+        "get entries({a: 1})",
+        "context put({a: i}, \"b\", i)",
+        "from json(\"[1,2]\")",
+        "bpmnError(\"a\", \"b\")",
+    ] {
+        add(
+            &format!("keeps {kept}"),
+            format!("for i in 1..1000000000 return {kept}"),
+        );
+        add(
+            &format!("keeps {kept} of large numbers"),
+            format!("for i in 1000000000000000000000..-5 return {kept}"),
+        );
+    }
+    add(
+        "keeps long numbers",
+        format!("for i in 1..1000000000 return {}", "7".repeat(900)),
+    );
+    add(
+        "a function that keeps a function",
+        "{f: function(x) x, r: for i in 1..1000000000 return function(y) f(y) + i}".into(),
+    );
+    let doubled = |index: usize| format!(", s{index}: [s{0}, s{0}]", index - 1);
+    add(
+        "lists of two, sixty times",
+        format!("{{s0: 1{}}}", (1..=60).map(doubled).collect::<String>()),
+    );
     for word in [
         "if ",
         "if true then ",

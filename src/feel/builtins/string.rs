@@ -175,7 +175,11 @@ pub(super) const FUNCTIONS: &[BuiltIn] = &[
         name: "uuid",
         doc: "a random identifier",
         example: ("uuid()", ""),
-        overloads: &[takes(&[], |_, _| Ok(Val::text(random_uuid())))],
+        overloads: &[takes(&[], |interpreter, _| {
+            let uuid = random_uuid();
+            interpreter.meter.allocate_text(uuid.len())?;
+            Ok(Val::text(uuid))
+        })],
     },
     BuiltIn {
         name: "to base64",

@@ -244,7 +244,8 @@ impl<'a> Interpreter<'a> {
         let depth = self
             .meter
             .nest(1 + of_variables.chain(of_functions).max().unwrap_or(0))?;
-        self.meter.allocate(1 + variables.len() + functions.len())?;
+        let kept = variables.len() * VARIABLE_CELLS + functions.len() * FUNCTION_CELLS;
+        self.meter.allocate(DEFINITION_CELLS + kept)?;
         Ok(Val::Function(Rc::new(Function {
             definition,
             variables,
@@ -253,6 +254,11 @@ impl<'a> Interpreter<'a> {
         })))
     }
 }
+
+/// Room for a function, for each value and for each function that it keeps; the lists of both grow by four.
+const DEFINITION_CELLS: usize = 4;
+const VARIABLE_CELLS: usize = 5;
+const FUNCTION_CELLS: usize = 3;
 
 fn first_error(values: Vec<Val<'_>>) -> Result<Vec<Val<'_>>, Val<'_>> {
     let fatal = values.iter().position(|value| matches!(value, Val::NoInput));

@@ -2,6 +2,7 @@
 
 use super::{Env, Interpreter, Names, Outcome};
 use crate::feel::error::Stop;
+use crate::feel::limits::Meter;
 use crate::feel::number::Number;
 use crate::feel::syntax::{Comparison, Iteration, Node, NodeId, Quantifier};
 use crate::feel::value::{List, Seq, Shared, Val};
@@ -23,13 +24,15 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn get(&self, index: usize) -> Outcome<'a> {
+    fn get(&self, index: usize, meter: &Meter) -> Outcome<'a> {
         match self {
             Source::List(list) => Ok(list.get(index).unwrap_or(Val::Null)),
             Source::Whole { start, step, .. } => Ok(Val::int(start + step * index as i64)),
             Source::Numbers { start, step, .. } => {
                 let offset = super::operators::arithmetic(step.multiply(&Number::Int(index as i64)))?;
-                super::operators::arithmetic(start.add(&offset)).map(Val::Number)
+                let number = super::operators::arithmetic(start.add(&offset)).map(Val::Number)?;
+                meter.allocate(number.hanging_cells())?;
+                Ok(number)
             }
         }
     }
@@ -115,7 +118,7 @@ impl<'a> Interpreter<'a> {
         let mut positions = vec![0usize; sources.len()];
         let mut values = sources
             .iter()
-            .map(|source| source.get(0))
+            .map(|source| source.get(0, &self.meter))
             .collect::<Result<Vec<_>, _>>()?;
         loop {
             self.meter.tick()?;
@@ -130,11 +133,11 @@ impl<'a> Interpreter<'a> {
                 index -= 1;
                 positions[index] += 1;
                 if positions[index] < sources[index].len() {
-                    values[index] = sources[index].get(positions[index])?;
+                    values[index] = sources[index].get(positions[index], &self.meter)?;
                     break;
                 }
                 positions[index] = 0;
-                values[index] = sources[index].get(0)?;
+                values[index] = sources[index].get(0, &self.meter)?;
             }
         }
     }
@@ -156,13 +159,15 @@ impl<'a> Interpreter<'a> {
                 partial: None,
             };
             self.meter.allocate(1)?;
-            results.push(self.eval(
+            let value = self.eval(
                 iteration.body,
                 &Env {
                     outer: Some(env),
                     names,
                 },
-            )?);
+            )?;
+            self.meter.allocate(value.hanging_cells())?;
+            results.push(value);
             Ok(true)
         })?;
         List::wrap(&self.meter, results)
@@ -192,6 +197,7 @@ impl<'a> Interpreter<'a> {
                     names,
                 },
             )?;
+            self.meter.allocate(value.hanging_cells())?;
             deepest = deepest.max(value.depth());
             results.borrow_mut().push(value);
             Ok(true)

@@ -57,6 +57,11 @@ fn checked_scale(scale: i64) -> Result<i32, ArithmeticError> {
 }
 
 impl Decimal {
+    /// Bytes that it holds beside itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.coefficient.heap_bytes()
+    }
+
     pub(crate) fn new(value: i128, scale: i32) -> Decimal {
         Decimal {
             negative: value < 0,

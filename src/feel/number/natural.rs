@@ -28,6 +28,10 @@ fn pow10(exponent: usize) -> u32 {
 }
 
 impl Natural {
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.limbs.capacity() * size_of::<u32>()
+    }
+
     pub(crate) fn from_u128(mut value: u128) -> Natural {
         let mut limbs = Vec::with_capacity(5);
         while value > 0 {

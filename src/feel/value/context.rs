@@ -121,7 +121,8 @@ impl<'a> Draft<'a> {
         let values = self.entries.iter().map(|(_, value)| value.depth());
         let functions = self.functions.iter().map(|(_, function)| usize::from(function.depth));
         let depth = meter.nest(1 + values.chain(functions).max().unwrap_or(0))?;
-        meter.allocate(self.entries.len() * ENTRY_CELLS + CONTEXT_CELLS)?;
+        let hanging: usize = self.entries.iter().map(|(_, value)| value.hanging_cells()).sum();
+        meter.allocate(self.entries.len() * ENTRY_CELLS + CONTEXT_CELLS + hanging)?;
         Ok(Val::Context(Rc::new(Context {
             draft: self,
             literal,

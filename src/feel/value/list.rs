@@ -41,7 +41,8 @@ impl<'a> List<'a> {
 
     /// Allocates room for the items and wraps them.
     pub(crate) fn charged(meter: &Meter, items: Vec<Val<'a>>) -> Result<Val<'a>, Stop> {
-        meter.allocate(items.len())?;
+        let hanging: usize = items.iter().map(Val::hanging_cells).sum();
+        meter.allocate(items.len() + hanging)?;
         List::wrap(meter, items)
     }
 

@@ -17,6 +17,7 @@ pub(crate) use output::to_json;
 pub(crate) use show::show;
 pub(crate) use written::to_json_text;
 
+use super::limits::CELL;
 use super::number::Number;
 use super::syntax::Definition;
 use super::temporal::{Date, DayTime, LocalDateTime, LocalTime, Months, Temporal, ZonedDateTime, ZonedTime};
@@ -111,6 +112,30 @@ impl<'a> Val<'a> {
 
     pub(crate) fn error(message: impl Into<Rc<str>>) -> Val<'a> {
         Val::Error(message.into())
+    }
+
+    /// Cells of what hangs on a fresh value besides its place in a list or context, for kinds whose making is not counted:
+    /// whoever keeps a value counts it. Nothing for what others hold, too.
+    pub(crate) fn hanging_cells(&self) -> usize {
+        fn cells<T: ?Sized>(shared: &Rc<T>, more: usize) -> usize {
+            /// The two counters of an `Rc`.
+            const COUNTERS: usize = 2 * size_of::<usize>();
+            if Rc::strong_count(shared) > 1 {
+                return 0;
+            }
+            (size_of_val(&**shared) + COUNTERS + more).div_ceil(CELL)
+        }
+        match self {
+            Val::Number(Number::Wide(decimal)) => cells(decimal, decimal.heap_bytes()),
+            Val::Time(time) => cells(time, 0),
+            Val::DateTime(date_time) => cells(date_time, 0),
+            Val::Range(range) => {
+                let ends = range.start.value.hanging_cells() + range.end.value.hanging_cells();
+                cells(range, ends * CELL)
+            }
+            Val::Error(message) => cells(message, 0),
+            _ => 0,
+        }
     }
 
     pub(crate) fn as_str(&self) -> Option<&str> {

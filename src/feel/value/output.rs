@@ -36,6 +36,15 @@ impl Room<'_> {
         self.take(text.len() + 2, text.len())
     }
 
+    /// Exactly the room that the items will take, which are counted when they come: a list that grows takes up to twice
+    /// as much.
+    fn list(&self, items: usize) -> Result<Vec<Json>, Stop> {
+        if items > self.memory / size_of::<Json>() {
+            return Err(LimitKind::OutputBytes.into());
+        }
+        Ok(Vec::with_capacity(items))
+    }
+
     fn key(&mut self, key: &str) -> Result<(), Stop> {
         self.take(key.len() + 3, key.len() + ENTRY)
     }
@@ -76,11 +85,11 @@ fn convert(room: &mut Room<'_>, value: &Val<'_>, depth: usize) -> Result<Json, S
         Val::JsonContext(entries) => borrowed_context(room, entries, depth)?,
         Val::List(list) => {
             let list = Seq::List(Rc::clone(list));
-            Json::Array(
-                list.iter()
-                    .map(|item| convert(room, &item, depth + 1))
-                    .collect::<Result<_, _>>()?,
-            )
+            let mut items = room.list(list.len())?;
+            for item in list.iter() {
+                items.push(convert(room, &item, depth + 1)?);
+            }
+            Json::Array(items)
         }
         Val::Context(context) => {
             let mut object = Map::with_capacity(context.iter().len());
@@ -132,12 +141,11 @@ fn borrowed(room: &mut Room<'_>, json: &Json, depth: usize) -> Result<Json, Stop
 }
 
 fn borrowed_list(room: &mut Room<'_>, items: &[Json], depth: usize) -> Result<Json, Stop> {
-    Ok(Json::Array(
-        items
-            .iter()
-            .map(|item| borrowed(room, item, depth + 1))
-            .collect::<Result<_, _>>()?,
-    ))
+    let mut list = room.list(items.len())?;
+    for item in items {
+        list.push(borrowed(room, item, depth + 1)?);
+    }
+    Ok(Json::Array(list))
 }
 
 fn borrowed_context(room: &mut Room<'_>, entries: &Map<String, Json>, depth: usize) -> Result<Json, Stop> {
