@@ -2,17 +2,20 @@
 //!
 //! Nothing is sent before this has succeeded. Names are those of Camunda's Power Automate template where it has one.
 
+mod lists;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub use self::lists::RunListing;
 use super::Settings;
 use super::authentication::{self, Authentication};
 use super::failures::Actions;
 use super::fields::Fields;
 use crate::job::describe;
 use crate::microsoft::dataverse::workflows::{Listing, RunRequest};
-use crate::microsoft::dataverse::{Guid, Organization, is_closed_filter};
+use crate::microsoft::dataverse::{Guid, Organization};
 use crate::outcome::JobError;
 use crate::runs::{Bounds, journal};
 use crate::secrets::Bound;
@@ -49,16 +52,6 @@ pub enum Operation {
     ListRuns(RunListing),
     /// Walk what must be in place.
     CheckConnection(ConnectionCheck),
-}
-
-/// Which runs to list.
-pub struct RunListing {
-    /// Of this flow alone.
-    pub flow: Option<FlowChoice>,
-    /// An OData condition.
-    pub filter: Option<String>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// What to check.
@@ -179,11 +172,6 @@ const DEFAULT_SCRIPT: Duration = Duration::from_secs(10_800);
 const LONGEST_QUEUE: Duration = Duration::from_secs(6 * 3600);
 /// Time for what happens around queue and script.
 const SLACK: Duration = Duration::from_secs(600);
-/// Flows that are listed unless the task says how many.
-const DEFAULT_LIST: usize = 1000;
-const MOST_LISTED: u64 = 5000;
-/// Runs that are listed unless the task says how many.
-const DEFAULT_RUNS: usize = 100;
 /// Connection or connection reference.
 const CONNECTION_TYPES: &[(&str, u8)] = &[("1", 1), ("2", 2), ("connection", 1), ("connectionReference", 2)];
 
@@ -241,7 +229,7 @@ fn operation(
             run(fields).map(|run| Operation::GetFlowOutputs(run, most))
         }
         Kind::Cancel => run(fields).map(Operation::CancelFlowRun),
-        Kind::List => listing(fields).map(Operation::ListFlows),
+        Kind::List => lists::flows(fields).map(Operation::ListFlows),
         Kind::Find => fields
             .required_text(
                 "workflowName",
@@ -249,14 +237,7 @@ fn operation(
             )
             .map(Operation::FindFlow),
         Kind::Schema => flow_choice(fields).map(Operation::GetFlowSchema),
-        Kind::Runs => Some(Operation::ListRuns(RunListing {
-            flow: optional_flow(fields),
-            filter: odata_filter(fields),
-            limit: fields
-                .integer("top", 1..=MOST_LISTED, "runs")
-                .and_then(|top| usize::try_from(top).ok())
-                .unwrap_or(DEFAULT_RUNS),
-        })),
+        Kind::Runs => Some(Operation::ListRuns(lists::runs(fields))),
         Kind::Check => Some(Operation::CheckConnection(ConnectionCheck {
             flow: optional_flow(fields),
             connection_name: fields.text("connectionName"),
@@ -462,56 +443,4 @@ fn outputs_max_bytes(fields: &mut Fields<'_>, settings: &Settings) -> usize {
         .integer("outputsMaxBytes", 1..=MOST_OUTPUTS, "bytes")
         .and_then(|bytes| usize::try_from(bytes).ok())
         .unwrap_or(settings.outputs_max_bytes)
-}
-
-fn listing(fields: &mut Fields<'_>) -> Option<Listing> {
-    let select = match fields.value("select") {
-        Some(Value::Array(columns)) => {
-            let columns: Option<Vec<&str>> = columns.iter().map(Value::as_str).collect();
-            if columns.is_none() {
-                fields.fault(
-                    "select",
-                    "is a list, but not of texts: write e.g. `= [\"name\", \"workflowid\"]`",
-                );
-            }
-            columns?.join(",")
-        }
-        Some(_) => fields.text("select")?,
-        None => "name,workflowid,description,modifiedon,statecode".into(),
-    };
-    let is_column = |column: &str| {
-        let column = column.trim();
-        !column.is_empty() && column.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
-    };
-    if !select.split(',').all(is_column) {
-        let problem = format!(
-            "is {}, but must be names of columns with commas between them, e.g. `name,workflowid`",
-            fields.shown("select", &select)
-        );
-        fields.fault("select", problem);
-    }
-    let select: Vec<&str> = select.split(',').map(str::trim).collect();
-    let filter = odata_filter(fields);
-    Some(Listing {
-        select: select.join(","),
-        filter,
-        order_by: fields.text("orderBy"),
-        limit: fields
-            .integer("top", 1..=MOST_LISTED, "flows")
-            .and_then(|top| usize::try_from(top).ok())
-            .unwrap_or(DEFAULT_LIST),
-        include_drafts: fields.boolean("includeDrafts").unwrap_or(false),
-    })
-}
-
-fn odata_filter(fields: &mut Fields<'_>) -> Option<String> {
-    let filter = fields.text("filter");
-    if filter.as_deref().is_some_and(|filter| !is_closed_filter(filter)) {
-        fields.fault(
-            "filter",
-            "has a quote or a parenthesis without its partner: write an OData condition such as \
-             `contains(name,'Invoice')`, with quotes in texts doubled",
-        );
-    }
-    filter
 }
