@@ -173,7 +173,9 @@ async fn a_desktop_flow_is_started_as_the_power_automate_template_does_it() {
             "Content-Length",
             "Content-Type",
             "Host",
-            "User-Agent"
+            "Traceparent",
+            "User-Agent",
+            "X-Request-Id"
         ]
     );
     assert_eq!(seen[0].header("content-type"), ["application/json"]);

@@ -371,10 +371,8 @@ async fn a_job_that_may_be_anothers_is_let_go_and_its_run_left_alone() {
         .push(setting.job(7, json!({"deskhandRun": entry})))
         .await;
     setting.simulator.advance(Duration::from_secs(60));
-    assert!(matches!(
-        setting.gateway.outcome().await,
-        Command::Complete { key: 7, .. }
-    ));
+    let outcome = setting.gateway.outcome().await;
+    assert!(matches!(outcome, Command::Complete { key: 7, .. }), "{outcome:?}");
     assert_eq!(setting.simulator.runs_started(), 1);
 }
 

@@ -1,12 +1,10 @@
 //! How much of its lease a pushed job may have used before it was read: jobs age unseen in buffers, the more so when this
 //! process stood still.
 //!
-//! What comes out is never less than the true age, because a lease that is believed too long takes the job from its new
-//! holder. Two bounds are known, and the smaller counts:
-//!
-//! - a job that is read now came after the stream was last seen empty;
-//! - the engine stamps each job with a deadline by the broker's clock, which may be minutes away from ours. Jobs that came
-//!   soon after the stream was empty tell how far, to within that time; others are measured against them.
+//! The engine stamps each job with a deadline by the broker's clock, which may be minutes away from ours. A job that is read
+//! now came after the stream was last seen empty, so each job tells how far, to within that time; the others are measured
+//! against the one that tells it best. Two ages come out: how old the job is at least, and at most. A lease counts from the
+//! latter, because one that is believed too long takes the job from its new holder.
 
 use std::time::Duration;
 
@@ -20,15 +18,29 @@ const LATELY: Duration = Duration::from_secs(300);
 /// after it stood still, we may look before the connection has read what came meanwhile.
 const SETTLES: Duration = Duration::from_secs(1);
 
+/// How old a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Age {
+    pub(super) least: Duration,
+    pub(super) most: Duration,
+}
+
+/// How far our clock is ahead of the broker's: at least `ahead`, and `blur` more at most, milliseconds.
+#[derive(Clone, Copy)]
+struct Ahead {
+    ahead: i64,
+    blur: i64,
+}
+
 /// When the stream was empty, and how far the broker's clock is from ours.
 pub(super) struct Ages {
     /// The stream had been read empty.
     empty: Moment,
     /// Nothing was there, as far as could be seen.
     none: Moment,
-    /// Milliseconds that our clock is surely ahead of the broker's, at least; of this stretch of time and the one before.
-    ahead: Option<i64>,
-    before: Option<i64>,
+    /// What is believed, and what this stretch of time says for the next.
+    known: Option<Ahead>,
+    next: Option<Ahead>,
     turned: Instant,
 }
 
@@ -38,8 +50,8 @@ impl Ages {
         Self {
             empty: now,
             none: now,
-            ahead: None,
-            before: None,
+            known: None,
+            next: None,
             turned: Instant::now(),
         }
     }
@@ -51,30 +63,46 @@ impl Ages {
         }
     }
 
-    /// The most that a job which was read now can be old.
-    pub(super) fn of(&mut self, now: &Moment, deadline: i64, lease: Duration) -> Duration {
+    /// The age of a job that was read now.
+    pub(super) fn of(&mut self, now: &Moment, deadline: i64, lease: Duration) -> Age {
         self.at(now.unix_millis(), now.since(&self.empty), deadline, lease)
     }
 
-    fn at(&mut self, now: i64, since_empty: Duration, deadline: i64, lease: Duration) -> Duration {
+    fn at(&mut self, now: i64, since_empty: Duration, deadline: i64, lease: Duration) -> Age {
         if self.turned.elapsed() > LATELY {
-            self.before = self.ahead.take();
+            self.known = self.next.take();
             self.turned = Instant::now();
         }
+        let alone = Age {
+            least: Duration::ZERO,
+            most: since_empty,
+        };
         // An engine that sends no deadline cannot be asked.
         if deadline <= 0 {
-            return since_empty;
+            return alone;
         }
         let raw = now.saturating_sub(deadline.saturating_sub(millis(lease)));
-        let ahead = raw.saturating_sub(millis(since_empty));
-        self.ahead = self.ahead.max(Some(ahead));
-        let surely = self.ahead.max(self.before).unwrap_or(ahead);
-        match u64::try_from(raw.saturating_sub(surely)) {
-            Ok(age) => since_empty.min(Duration::from_millis(age)),
+        let said = Ahead {
+            ahead: raw.saturating_sub(millis(since_empty)),
+            blur: millis(since_empty),
+        };
+        self.next = Some(self.next.filter(|best| best.ahead >= said.ahead).unwrap_or(said));
+        let known = match self.known {
+            // More than what is known allows: the job was held up on its way, or a clock was set. That is believed only
+            // when a whole stretch of time has said so.
+            Some(known) if said.ahead <= known.ahead || said.ahead > known.ahead.saturating_add(known.blur) => known,
+            _ => said,
+        };
+        self.known = Some(known);
+        match u64::try_from(raw.saturating_sub(known.ahead)) {
+            Ok(most) => Age {
+                least: Duration::from_millis(most.saturating_sub(known.blur.unsigned_abs())),
+                most: Duration::from_millis(most),
+            },
             // Younger than nothing: one of the clocks was set back.
             Err(_) => {
-                (self.ahead, self.before) = (Some(ahead), None);
-                since_empty
+                (self.known, self.next) = (Some(said), Some(said));
+                alone
             }
         }
     }
@@ -107,7 +135,7 @@ mod tests {
         fn age(&mut self, read: i64, pushed: i64, empty: i64) -> u128 {
             let since_empty = Duration::from_millis((read - empty).unsigned_abs());
             let deadline = DAY + pushed + self.skew + 60_000;
-            self.ages.at(DAY + read, since_empty, deadline, LEASE).as_millis()
+            self.ages.at(DAY + read, since_empty, deadline, LEASE).most.as_millis()
         }
     }
 
@@ -135,7 +163,7 @@ mod tests {
     async fn nothing_there_is_believed_only_when_it_was_seen_again() {
         let clock = Clock::chosen();
         let mut ages = Ages::new(clock.now());
-        let age = |ages: &mut Ages| ages.of(&clock.now(), 0, LEASE).as_millis();
+        let age = |ages: &mut Ages| ages.of(&clock.now(), 0, LEASE).most.as_millis();
         tokio::time::advance(Duration::from_millis(1_500)).await;
         ages.saw_none(clock.now());
         assert_eq!(age(&mut ages), 1_500);
@@ -169,6 +197,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_job_that_was_held_up_on_its_way_is_old_although_the_stream_was_empty_just_before() {
+        let mut watch = Watch::new(600_000);
+        assert_eq!(watch.age(1_000, 990, 900), 100);
+        assert_eq!(watch.age(40_000, 10_000, 39_000), 30_090);
+        assert_eq!(watch.age(41_000, 40_990, 40_900), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_known_of_an_age_makes_no_job_old() {
+        let mut ages = Ages::new(Clock::system().now());
+        let second = Duration::from_secs(1);
+        let of = |ages: &mut Ages, age: i64| {
+            let age = ages.at(DAY, second, DAY - age + 60_000, LEASE);
+            (age.least.as_millis(), age.most.as_millis())
+        };
+        assert_eq!(of(&mut ages, 20), (0, 1_000));
+        assert_eq!(of(&mut ages, 30_020), (30_000, 31_000));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_is_noticed_or_believed_after_a_while() {
         let mut watch = Watch::new(0);
         assert_eq!(watch.age(1_000, 1_000, 990), 10);
@@ -177,7 +225,7 @@ mod tests {
         assert_eq!(watch.age(5_000, 4_000, 3_500), 1_500);
         // Set forward: too old for a while.
         watch.skew = -100_000;
-        assert_eq!(watch.age(9_000, 9_000, 8_990), 10, "but not older than the emptiness");
+        assert_eq!(watch.age(9_000, 9_000, 8_990), 200_500);
         for _ in 0..2 {
             tokio::time::advance(LATELY + Duration::from_secs(1)).await;
             watch.age(9_000, 9_000, 8_990);

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
+use super::STREAMS_CLOSE;
 use super::hold::prolong;
 use super::lease::Grip;
 use super::parked::Table;
@@ -203,10 +204,13 @@ impl CarPark {
             return 0;
         }
         tracing::info!(jobs = asleep.len(), "handing back the jobs that wait for a run");
+        tokio::time::sleep(STREAMS_CLOSE).await;
         let until = Instant::now() + HAND_BACK;
         futures_util::stream::iter(asleep)
             .map(|(key, sleeping)| async move {
-                let told = self.hand_back_one(&sleeping.bare(key), &sleeping.grip, until).await;
+                let told = self
+                    .hand_back_one(running, &sleeping.job(key), &sleeping.grip, until)
+                    .await;
                 running.let_go_of_parked(key);
                 usize::from(!told)
             })
@@ -215,7 +219,7 @@ impl CarPark {
             .await
     }
 
-    async fn hand_back_one(&self, job: &Job, grip: &Grip, until: Instant) -> bool {
+    async fn hand_back_one(&self, running: &Running, job: &Job, grip: &Grip, until: Instant) -> bool {
         let until = until.min(grip.lapses());
         if !grip.holds() || Instant::now() >= until {
             return false;
@@ -228,7 +232,9 @@ impl CarPark {
             variables: Map::new(),
         };
         let told = self.commands.tell(job, &outcome, grip, until).await;
-        matches!(told, Told::Acknowledged | Told::Gone(_))
+        let free = matches!(told, Told::Acknowledged | Told::Gone(_));
+        running.handed_back(job, outcome, &told);
+        free
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
 use super::age::Ages;
 use super::clock::Clock;
 use super::lease::Lease;
 use super::permits::{Permit, Pool};
 use super::running::Running;
+use super::{STREAMS_CLOSE, Settings};
 use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
 use crate::metrics::metrics;
@@ -193,9 +193,9 @@ impl Intake {
         let length = self.subscription.lease;
         let read = self.running.clock.now();
         let age = ages.of(&read, job.deadline, length);
-        let lease = Lease::new(read.before(age), length);
-        metrics().job_buffered(self.job_type(), age);
-        if age <= length / 3 {
+        let lease = Lease::new(read.before(age.most), length);
+        metrics().job_buffered(self.job_type(), age.least);
+        if age.least <= length / 3 && age.most < length {
             metrics().job_received(self.job_type(), "push");
             return self.running.begin(job, permit, lease);
         }
@@ -214,10 +214,14 @@ impl Intake {
             .map(|job| {
                 let read = self.running.clock.now();
                 let age = ages.of(&read, job.deadline, length);
-                (job, Lease::new(read.before(age), length))
+                (job, Lease::new(read.before(age.most), length))
             })
             .collect();
         drop(push);
+        if unread.is_empty() {
+            return;
+        }
+        tokio::time::sleep(STREAMS_CLOSE).await;
         // A broker takes a few dozen commands at once; more would only be refused.
         futures_util::stream::iter(unread)
             .for_each_concurrent(HAND_BACK_AT_ONCE, |(job, lease)| async move {

@@ -105,6 +105,9 @@ pub enum Ended {
     Left(usize),
 }
 
+/// How long the engine may take to see that our streams are closed. A job that is handed back earlier may be pushed into a
+/// stream that nobody reads any more, and is locked there until its lease ends.
+const STREAMS_CLOSE: Duration = Duration::from_millis(500);
 /// After the grace, waiting jobs are told to let go; this is the longest they may take to hand themselves back.
 const LET_GO: Duration = Duration::from_secs(5);
 

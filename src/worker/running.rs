@@ -20,7 +20,7 @@ use super::held::{Activation, HeldJobs, Taken};
 use super::hold::{EngineHold, Lost};
 use super::lease::{Grip, Lease};
 use super::permits::Permit;
-use super::{Leases, Pipeline, named, pipeline};
+use super::{Leases, Pipeline, STREAMS_CLOSE, named, pipeline};
 use crate::connector::News;
 use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
@@ -88,7 +88,10 @@ impl Running {
     pub(super) fn begin(self: &Arc<Self>, job: Job, permit: Permit, lease: Lease) {
         if self.stop.is_cancelled() {
             let running = self.clone();
-            self.tasks.spawn(async move { running.hand_back(&job, lease).await });
+            self.tasks.spawn(async move {
+                tokio::time::sleep(STREAMS_CLOSE).await;
+                running.hand_back(&job, lease).await;
+            });
             return;
         }
         if job.lease_token.is_none() && self.leases != Leases::Off && !self.goes_on_without_token(&job, lease) {
@@ -170,7 +173,16 @@ impl Running {
         };
         let told = self.commands.tell(job, &outcome, &grip, until).await;
         metrics().job_lost(&job.job_type, "handed-back");
+        self.handed_back(job, outcome, &told);
+    }
+
+    /// Says that a job was handed back, if it was.
+    pub(super) fn handed_back(&self, job: &Job, outcome: Outcome, told: &Told) {
         tracing::debug!(job = job.key, ?told, "handed back");
+        if let (Told::Acknowledged, Outcome::Fail { message, .. }) = (told, &outcome) {
+            let (outcome, message) = (outcome.label(), Some(message.clone()));
+            self.progress.report(job, Step::Answered { outcome, message });
+        }
     }
 
     /// Works on a job until the engine was told what became of it, or the job sleeps.
@@ -195,7 +207,10 @@ impl Running {
         let ended = self.run_with_heartbeat(job, &hold, &abandoned).await;
         if let Some((sleep, place)) = hold.asleep() {
             match ended {
-                Ok(_) if self.stop.is_cancelled() => self.hand_back(job, grip.lease()).await,
+                Ok(_) if self.stop.is_cancelled() => {
+                    tokio::time::sleep(STREAMS_CLOSE).await;
+                    self.hand_back(job, grip.lease()).await;
+                }
                 Ok(_) => {
                     self.parked.take_in(job, sleep, place, grip, began);
                     return After::Asleep;
