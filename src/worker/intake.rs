@@ -313,10 +313,9 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
 
 /// When the backlog is asked next: one poll at a time.
 ///
-/// Polls are not parked at the gateway, since a parked one was seen starving on a real broker. A gateway whose three last
-/// attempts found nothing answers from memory until a broker tells it of jobs, or until it probes after 10 s; so when such
-/// a word is lost, a job waits in the backlog for at most those 10 s, our pause and one job timeout more if an activation's
-/// answer was lost too.
+/// Polls are not parked at the gateway, since a parked one was seen starving on a real broker; one that is not parked is
+/// passed on to the brokers each time (read in the gateway's source). So a job waits in the backlog for at most our pause,
+/// and one job timeout more if the answer to an activation was lost between broker and gateway.
 struct Backlog {
     asking: Option<JoinHandle<Found>>,
     at: Instant,
