@@ -207,6 +207,7 @@ impl Config {
                 },
                 desktop_flow: connector::desktop_flow::Settings {
                     outputs_max_bytes: s.count("desktop_flow.max_output_bytes", 1_024..=33_554_432),
+                    save_dir: s.optional("desktop_flow.save_dir").map(PathBuf::from),
                     missing_grace: s.duration("desktop_flow.missing_grace"),
                     longest_pause: s.duration("desktop_flow.longest_pause"),
                     timeouts: crate::microsoft::dataverse::Timeouts {

@@ -161,6 +161,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("http.flow_starts_once", Kind::Switch, "true", "Recognise a REST task of io.camunda:http-json:1 that starts a desktop flow (RunDesktopFlow), and start it once as deskhand:desktop-flow:1 does."),
     setting("desktop_flow.max_output_bytes", Kind::Count, "2097152", "The largest outputs of a desktop flow that are read unless the task says otherwise, in bytes."),
+    setting("desktop_flow.save_dir", Kind::Text, "", "Directory below which tasks may save the outputs of runs as files (saveTo). Empty: they may not."),
     setting("desktop_flow.missing_grace", Kind::Duration, "30s", "How long a run that was just started may be unreadable before it counts as lost."),
     setting("desktop_flow.longest_pause", Kind::Duration, "30s", "Pauses up to this long, asked for by a throttled start, are waited for here; longer ones in the engine."),
     setting("desktop_flow.start_timeout", Kind::Duration, "125s", "How long the request that starts a run may take in all. Dataverse gives it two minutes; whoever gives up earlier has to find out whether the run was started. It never outlasts the job's lease."),

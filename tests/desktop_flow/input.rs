@@ -108,6 +108,10 @@ fn faults() -> Vec<(Value, &'static [&'static str])> {
             json!({"outputsMaxBytes": 1e12}),
             &["`outputsMaxBytes`", "from 1 to 33554432"],
         ),
+        (
+            json!({"saveTo": "../x"}),
+            &["`saveTo` must not hold `.` or `..`", "`saveTo` needs a directory"],
+        ),
     ]
 }
 

@@ -7,6 +7,7 @@ mod dataverse;
 mod input;
 mod looking;
 mod once;
+mod outputs;
 mod reading;
 mod setting;
 mod starting;

@@ -5,15 +5,15 @@ use std::time::Duration;
 use deskhand::outcome::Remedy;
 use deskhand::progress::Step;
 use deskhand::sandbox::power_automate::{
-    BOOK_INVOICE, CONNECTION, Connection, Effect, Fault, MachineGroup, Outputs, ProtectionLimit, RouteName, RunError,
-    Script, Seed, Span, Status, Throttle, Workflow,
+    BOOK_INVOICE, CONNECTION, Connection, Effect, Fault, MachineGroup, ProtectionLimit, RouteName, RunError, Script,
+    Seed, Span, Status, Throttle, Workflow,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::setting::{Setting, Task, impatient, settings, standing_still, world};
 
 /// Lets runs of the flow go like this, one script after the other.
-fn scripted(setting: &Setting, scripts: Vec<Script>) {
+pub fn scripted(setting: &Setting, scripts: Vec<Script>) {
     let flow = Workflow {
         id: BOOK_INVOICE,
         name: "Book invoice".into(),
@@ -41,14 +41,7 @@ fn ending(ends: Status, error: Option<(&str, &str)>) -> Script {
     }
 }
 
-fn giving(outputs: Outputs) -> Script {
-    Script {
-        outputs,
-        ..Script::default()
-    }
-}
-
-fn wait(setting: &Setting) -> Task {
+pub fn wait(setting: &Setting) -> Task {
     setting.start_task("runAndWait", json!({}))
 }
 
@@ -273,39 +266,6 @@ async fn a_run_that_no_machine_takes_is_cancelled_after_the_queue_wait() {
     assert_eq!(error.code.as_deref(), Some("MAX_QUEUE_WAIT"));
     assert_eq!(setting.simulator.sessions()[0].status, Status::Cancelled);
     assert_eq!(error.noted()["deskhandRun"]["settled"], "Cancelled");
-}
-
-#[tokio::test]
-async fn outputs_are_given_as_what_they_are() {
-    let setting = Setting::new().await;
-    let object = json!({"Booked": true, "Number": 17});
-    for (outputs, expected) in [
-        (Outputs::None, Value::Null),
-        (Outputs::Json(object.as_object().unwrap().clone()), object),
-        (Outputs::Text("42 invoices".into()), json!("42 invoices")),
-        (Outputs::Base64("/wA=".into()), json!({"base64": "/wA="})),
-    ] {
-        scripted(&setting, vec![giving(outputs)]);
-        let response = setting.call(&wait(&setting)).await.response();
-        assert_eq!(response["outputs"], expected);
-    }
-}
-
-#[tokio::test]
-async fn outputs_over_the_cap_are_an_incident_that_says_which_field_raises_it() {
-    let setting = Setting::new().await;
-    scripted(&setting, vec![giving(Outputs::Bytes(3 * 1024 * 1024))]);
-    let mut task = wait(&setting);
-    let error = setting.call(&task).await.error();
-    assert_eq!(error.remedy, Remedy::Incident);
-    assert!(error.message.contains("`outputsMaxBytes`"), "{}", error.message);
-
-    // The work is done: with a larger cap the same run gives its outputs.
-    task.variables.extend(task.journal.last().unwrap());
-    task.variables.insert("outputsMaxBytes".into(), json!(4 * 1024 * 1024));
-    let response = setting.call(&task).await.response();
-    assert!(response["outputs"]["Filler"].is_string());
-    assert_eq!(setting.simulator.runs_started(), 1);
 }
 
 #[tokio::test]

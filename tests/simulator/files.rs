@@ -91,3 +91,25 @@ async fn outputs_are_what_the_script_says_and_not_the_inputs() {
     let outputs = client.get(&format!("flowsessions({session})/outputs/$value")).await;
     assert_eq!(outputs.text().await.unwrap(), "{\"Answer\":\"42\"}");
 }
+
+#[tokio::test]
+async fn an_environment_may_know_no_ranges() {
+    let mut world = World::default();
+    world.behaviour.whole_files = true;
+    let client = Client::of(world).await;
+    let outputs = Outputs::Bytes(100);
+    client
+        .simulator
+        .seed(flow(Script {
+            outputs,
+            ..Script::default()
+        }))
+        .unwrap();
+    let session = client.start(json!({})).await;
+    client.advance(10);
+    let path = format!("flowsessions({session})/outputs/$value");
+    let ranged = client.request(Method::GET, &path).header("range", "bytes=0-9").send();
+    let ranged = ranged.await.unwrap();
+    assert_eq!(ranged.status(), 200);
+    assert_eq!(ranged.bytes().await.unwrap().len(), 100);
+}

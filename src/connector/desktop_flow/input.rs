@@ -4,6 +4,7 @@
 
 mod lists;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use super::Settings;
 use super::authentication::{self, Authentication};
 use super::failures::Actions;
 use super::fields::Fields;
+use super::save::SavePath;
 use crate::job::describe;
 use crate::microsoft::dataverse::workflows::{Listing, RunRequest};
 use crate::microsoft::dataverse::{Guid, Organization};
@@ -38,8 +40,8 @@ pub enum Operation {
     TriggerFlowRun(Start),
     /// Read a run's status.
     GetStatusOfFlowRun(Guid),
-    /// Read a run's outputs, at most so many bytes.
-    GetFlowOutputs(Guid, usize),
+    /// Read a run's outputs.
+    GetFlowOutputs(Guid, WantedOutputs),
     /// Cancel a run.
     CancelFlowRun(Guid),
     /// List the desktop flows.
@@ -88,12 +90,20 @@ pub enum FlowChoice {
 pub struct Wait {
     /// How long.
     pub bounds: Bounds,
-    /// Largest outputs, bytes.
-    pub outputs_max_bytes: usize,
+    /// What to do with its outputs.
+    pub outputs: WantedOutputs,
     /// Cancel the run when the task is gone?
     pub cancel_on_abort: bool,
     /// What shall become of some error codes.
     pub actions: Actions,
+}
+
+/// Which outputs, and where to.
+pub struct WantedOutputs {
+    /// The largest, bytes.
+    pub max_bytes: usize,
+    /// A file instead of a value: the directory that operations configured, and where below it.
+    pub save_to: Option<(PathBuf, SavePath)>,
 }
 
 /// Variables that the engine shall send: everything that any operation reads, and the journal.
@@ -119,6 +129,7 @@ pub const VARIABLES: &[&str] = &[
     "maxWait",
     "pollInterval",
     "outputsMaxBytes",
+    "saveTo",
     "cancelOnAbort",
     "errorActions",
     "select",
@@ -161,7 +172,7 @@ const OPERATIONS: &[(&str, Kind)] = &[
 /// Largest inputs of a run, bytes of JSON.
 const MOST_INPUTS: usize = 2 * 1024 * 1024;
 /// Largest file column of Dataverse, bytes.
-const MOST_OUTPUTS: u64 = 32 * 1024 * 1024;
+const MOST_OUTPUTS: usize = 32 * 1024 * 1024;
 /// Longest callback URL that Dataverse stores, characters.
 const LONGEST_CALLBACK: usize = 2000;
 /// Longest time limit of a script, seconds.
@@ -225,8 +236,8 @@ fn operation(
         Kind::Trigger => start(fields, organization).map(Operation::TriggerFlowRun),
         Kind::Status => run(fields).map(Operation::GetStatusOfFlowRun),
         Kind::Outputs => {
-            let most = outputs_max_bytes(fields, settings);
-            run(fields).map(|run| Operation::GetFlowOutputs(run, most))
+            let wanted = outputs(fields, settings);
+            run(fields).map(|run| Operation::GetFlowOutputs(run, wanted))
         }
         Kind::Cancel => run(fields).map(Operation::CancelFlowRun),
         Kind::List => lists::flows(fields).map(Operation::ListFlows),
@@ -391,7 +402,7 @@ fn wait(fields: &mut Fields<'_>, script: Option<Duration>, settings: &Settings) 
             max_queue_wait: fields.duration("maxQueueWait", second),
             longest_pause: fields.duration("pollInterval", second),
         },
-        outputs_max_bytes: outputs_max_bytes(fields, settings),
+        outputs: outputs(fields, settings),
         cancel_on_abort: fields.boolean("cancelOnAbort").unwrap_or(true),
         actions: actions(fields),
     }
@@ -438,9 +449,34 @@ fn actions(fields: &mut Fields<'_>) -> Actions {
     Actions(all)
 }
 
-fn outputs_max_bytes(fields: &mut Fields<'_>, settings: &Settings) -> usize {
-    fields
-        .integer("outputsMaxBytes", 1..=MOST_OUTPUTS, "bytes")
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .unwrap_or(settings.outputs_max_bytes)
+fn outputs(fields: &mut Fields<'_>, settings: &Settings) -> WantedOutputs {
+    let max_bytes = fields
+        .integer("outputsMaxBytes", 1..=MOST_OUTPUTS as u64, "bytes")
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    let save_to = save_to(fields, settings);
+    // What goes to a file burdens neither the engine nor our memory.
+    let usual = if save_to.is_some() {
+        MOST_OUTPUTS
+    } else {
+        settings.outputs_max_bytes
+    };
+    WantedOutputs {
+        max_bytes: max_bytes.unwrap_or(usual),
+        save_to,
+    }
+}
+
+fn save_to(fields: &mut Fields<'_>, settings: &Settings) -> Option<(PathBuf, SavePath)> {
+    let text = fields.text("saveTo")?;
+    let path = SavePath::parse(&text).map_err(|problem| fields.fault("saveTo", problem));
+    match &settings.save_dir {
+        Some(root) => Some((root.clone(), path.ok()?)),
+        None => {
+            fields.fault(
+                "saveTo",
+                "needs a directory, and operations have configured none (deskhand.toml: desktop_flow.save_dir)",
+            );
+            None
+        }
+    }
 }

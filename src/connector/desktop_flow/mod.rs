@@ -8,7 +8,7 @@
 //! | `runAndWait`         | `run_and_wait`   | `{flowSessionId, statusCode, status, outputs, startedOn, completedOn, licenseCheck?}` |
 //! | `triggerFlowRun`     | `start`          | `{flowSessionId, licenseCheck}`                                              |
 //! | `getStatusOfFlowRun` | `status`         | `{flowSessionId, statusCode, status, finished, succeeded, startedOn, completedOn, errorCode, errorMessage, errorDetails}` |
-//! | `getFlowOutputs`     | `outputs`        | `{flowSessionId, outputs}`                                                   |
+//! | `getFlowOutputs`     | `outputs`        | `{flowSessionId, outputs, outputsFile?}`                                     |
 //! | `cancelFlowRun`      | `cancel`         | `{flowSessionId, accepted, alreadyFinished, statusCode, status}`             |
 //! | `listFlows`          | here             | `{flows, count, complete}`                                                   |
 //! | `findFlow`           | `look_up`        | `{workflowId}`                                                               |
@@ -25,7 +25,7 @@
 //! - a start: `workflowId` or `workflowName`, `connectionName`, `connectionType`, `runMode`, `runPriority`, `runTimeout`
 //!   (seconds), `inputs` or `runInputs`, `callbackUrl`;
 //! - a wait: `maxQueueWait`, `maxWait`, `pollInterval` (the longest pause between two looks), all ISO 8601;
-//! - a run: `flowSessionId`; outputs: `outputsMaxBytes`;
+//! - a run: `flowSessionId`; outputs: `outputsMaxBytes`, `saveTo`;
 //! - a list: `select`, `filter`, `orderBy`, `top`, `includeDrafts`.
 
 mod authentication;
@@ -40,12 +40,14 @@ mod outputs;
 mod parked;
 pub(crate) mod refusals;
 mod run_and_wait;
+mod save;
 mod schema;
 mod schemas;
 mod start;
 mod status;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +92,8 @@ pub struct Settings {
     pub longest_pause: Duration,
     /// Largest outputs of a run unless the task says otherwise, bytes.
     pub outputs_max_bytes: usize,
+    /// Where tasks may save outputs as files; `None`: nowhere.
+    pub save_dir: Option<PathBuf>,
     /// Hosts beside loopback that may be spoken to without TLS.
     pub plain_http_hosts: Vec<String>,
     /// Sign-in authority for tasks that name a tenant instead of a token endpoint.
@@ -106,6 +110,7 @@ impl Default for Settings {
             queries_per_second: 10.0,
             longest_pause: Duration::from_secs(30),
             outputs_max_bytes: 2 * 1024 * 1024,
+            save_dir: None,
             plain_http_hosts: Vec::new(),
             authority: entra::PUBLIC_AUTHORITY.into(),
         }
@@ -207,8 +212,8 @@ impl DesktopFlow {
             Operation::RunAndWait(start, wait) => session.run_and_wait(start, wait).await,
             Operation::TriggerFlowRun(start) => session.trigger(&start).await,
             Operation::GetStatusOfFlowRun(run) => session.unless_abandoned(session.get_status(&run)).await,
-            Operation::GetFlowOutputs(run, most) => {
-                session.unless_abandoned(session.get_flow_outputs(&run, most)).await
+            Operation::GetFlowOutputs(run, wanted) => {
+                session.unless_abandoned(session.get_flow_outputs(&run, &wanted)).await
             }
             Operation::CancelFlowRun(run) => session.unless_abandoned(session.cancel(&run)).await,
             Operation::ListFlows(listing) => session.unless_abandoned(session.list_flows(&listing)).await,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::input::{Start, Wait};
+use super::input::{Start, Wait, WantedOutputs};
 use super::once::Started;
+use super::outputs::{self, Outputs};
 use super::parked::asleep;
-use super::{Session, failures, outputs, refusals};
+use super::{Session, failures, refusals};
 use crate::connector::Response;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::{End, Guid};
@@ -26,7 +27,7 @@ const EXPLAIN_PATIENCE: Duration = Duration::from_secs(300);
 const CANCEL_PATIENCE: Duration = Duration::from_secs(120);
 
 impl Session<'_> {
-    /// Gives `{flowSessionId, statusCode, status, outputs, startedOn, completedOn, licenseCheck?}`.
+    /// Gives `{flowSessionId, statusCode, status, outputs, outputsFile?, startedOn, completedOn, licenseCheck?}`.
     pub(super) async fn run_and_wait(&self, start: Start, wait: Wait) -> Result<Response, JobError> {
         let (started, woken) = match self.woken() {
             Some((started, result)) => (started, Some(result)),
@@ -89,22 +90,26 @@ impl Session<'_> {
             let error = failures::job_error(&ended, has_backoff, &wait.actions, &link);
             return Err(error.with_note(settled(&entry, &ended)));
         }
+        // From here on it is noted that the run succeeded: whatever becomes of its outputs, it is not started again.
+        let note = entry.with_fate(Fate::Succeeded).variables();
         let outputs = self
-            .unless_abandoned(self.patient_outputs(&entry.run, wait.outputs_max_bytes))
-            .await?;
+            .unless_abandoned(self.patient_outputs(&entry.run, &wait.outputs))
+            .await
+            .map_err(|error| error.with_note(note.clone()))?;
         let session = ended.session;
         let mut response = json!({
             "flowSessionId": session.id,
             "statusCode": session.status.code(),
             "status": session.status.label(),
-            "outputs": outputs,
+            "outputs": null,
             "startedOn": session.started_on,
             "completedOn": session.completed_on,
         });
+        outputs.add_to(&mut response, &wait.outputs);
         if let Some(check) = license_check {
             response["licenseCheck"] = json!(check);
         }
-        Ok(Response::from(response).with_note(entry.with_fate(Fate::Succeeded).variables()))
+        Ok(Response::from(response).with_note(note))
     }
 
     async fn wait(&self, run: &Guid, bounds: Bounds) -> Result<Ended, Unended> {
@@ -217,19 +222,19 @@ impl Session<'_> {
     }
 
     /// The outputs of a run that succeeded. The work is done, so what may pass is waited for.
-    async fn patient_outputs(&self, run: &Guid, max_bytes: usize) -> Result<Value, JobError> {
+    async fn patient_outputs(&self, run: &Guid, wanted: &WantedOutputs) -> Result<Outputs, JobError> {
         let began = Instant::now();
         let mut pauses = self.settings.pace.pauses();
         loop {
-            let error = match outputs::read(&self.dataverse, run, max_bytes).await {
+            let error = match outputs::read(&self.dataverse, run, wanted).await {
                 Ok(outputs) => return Ok(outputs),
                 Err(error) => error,
             };
-            let pause = pauses.next(error.retry_after());
-            if error.class() == Class::SomeoneMustFixIt || began.elapsed() + pause > OUTPUTS_PATIENCE {
-                return Err(outputs::job_error(run, &error));
+            let pause = error.pause().map(|asked| pauses.next(asked));
+            match pause.filter(|pause| began.elapsed() + *pause <= OUTPUTS_PATIENCE) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(error.told(run)),
             }
-            sleep(pause).await;
         }
     }
 }

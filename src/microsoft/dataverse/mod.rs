@@ -6,6 +6,7 @@
 
 mod codes;
 mod error;
+pub mod files;
 mod gate;
 mod odata;
 mod organization;

@@ -1,10 +1,9 @@
-//! Runs of desktop flows: the rows of table `flowsession`, what they were given and what they gave.
+//! Runs of desktop flows: the rows of table `flowsession`.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::odata::Query;
 use super::status::Status;
@@ -190,24 +189,6 @@ impl Dataverse {
         Ok(changed)
     }
 
-    /// The outputs of a run as bytes, `None` if it has none (yet).
-    ///
-    /// # Errors
-    /// [`Error`]; an answer of more than `max_bytes` is one.
-    pub async fn run_outputs(&self, id: &Guid, max_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
-        self.file_column(&format!("flowsessions({id})/outputs/$value"), max_bytes)
-            .await
-    }
-
-    /// What a run was given, as bytes, `None` if it was given nothing.
-    ///
-    /// # Errors
-    /// [`Error`]; an answer of more than `max_bytes` is one.
-    pub async fn run_inputs(&self, id: &Guid, max_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
-        self.file_column(&format!("flowsessions({id})/inputs/$value"), max_bytes)
-            .await
-    }
-
     /// Asks that a run be cancelled. It may go on for a while; it is over when its status says so.
     ///
     /// # Errors
@@ -217,34 +198,6 @@ impl Dataverse {
         let url = self.resource(&path, &Query::default());
         let exchange = Exchange::post(url, Vec::new(), self.inner.timeouts.call);
         self.exchange(exchange).await.map(|_| ())
-    }
-
-    /// A column that is read alone. A row that exists without a value answers 204, or 404 like a row that does not
-    /// exist: callers who must tell them apart read the row.
-    pub(super) async fn file_column(&self, path: &str, max_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
-        let url = self.resource(path, &Query::default());
-        match self
-            .exchange(Exchange::get(url, self.inner.timeouts.call, max_bytes))
-            .await
-        {
-            Ok(answer) if answer.status == 204 || answer.body.is_empty() => Ok(None),
-            Ok(answer) => whole(answer).map(Some),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// The file, if nothing of it is missing: outputs need not be JSON, so nothing else would tell.
-fn whole(answer: Answer) -> Result<Vec<u8>, Error> {
-    let told = answer.headers.get("x-ms-file-size").and_then(|size| size.to_str().ok());
-    let told: Option<usize> = told.and_then(|size| size.trim().parse().ok());
-    match told {
-        Some(size) if size != answer.body.len() => Err(Error::Answer(format!(
-            "{} bytes came of a file of {size}",
-            answer.body.len()
-        ))),
-        _ => Ok(answer.body),
     }
 }
 
@@ -286,26 +239,11 @@ fn age(created_on: &str, answer: &Answer) -> Option<Duration> {
     Duration::try_from(now.duration_since(created)).ok()
 }
 
-/// What the bytes of a file column say: JSON as it is, other text as a string, anything else as
-/// `{"base64": …}`. A byte order mark is dropped; no bytes are null.
-pub fn decoded(bytes: &[u8]) -> Value {
-    use base64::Engine as _;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match std::str::from_utf8(text) {
-        Ok(text) if text.trim().is_empty() => Value::Null,
-        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-        Err(_) => {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-            serde_json::json!({ "base64": encoded })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::header::HeaderMap;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn answer(date: Option<&'static str>) -> Answer {
         let mut headers = HeaderMap::new();
@@ -351,14 +289,5 @@ mod tests {
         let id = Guid::parse("d9687093-d0c0-ec11-983e-0022480b428a").unwrap();
         let error = row(json!({"statecode": 1})).into_session(Some(&id), &answer(None));
         assert!(matches!(error, Err(Error::Answer(_))));
-    }
-
-    #[test]
-    fn outputs_are_json_or_text_or_bytes() {
-        assert_eq!(decoded(br#"{"Output1":"x"}"#), json!({"Output1": "x"}));
-        assert_eq!(decoded(b"\xef\xbb\xbf{\"a\":1}"), json!({"a": 1}));
-        assert_eq!(decoded(b"plain words"), json!("plain words"));
-        assert_eq!(decoded(b"\xff\x00"), json!({"base64": "/wA="}));
-        assert_eq!(decoded(b" "), Value::Null);
     }
 }

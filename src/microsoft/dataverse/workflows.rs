@@ -246,7 +246,7 @@ impl Dataverse {
     }
 
     async fn schema(&self, path: &str) -> Result<Option<Value>, Error> {
-        let Some(bytes) = self.file_column(path, SCHEMA_BYTES).await? else {
+        let Some(bytes) = self.text_column(path, SCHEMA_BYTES).await? else {
             return Ok(None);
         };
         let whole: Value =

@@ -1,5 +1,7 @@
 //! Columns read with `$value`: schemas of flows, and the inputs and outputs of runs as files.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use axum::http::{Response, StatusCode};
@@ -42,12 +44,12 @@ fn schema(declared: &std::collections::BTreeMap<String, ValueType>) -> Value {
 /// A file column of a run, whole or in part.
 pub(super) fn session_column(state: &State, call: &Call<'_>, run: &Run, column: &str) -> Result<Answer, Answer> {
     let file = match column {
-        "inputs" => run.inputs.as_ref().map(|text| Bytes::copy_from_slice(text.as_bytes())),
+        "inputs" => run.inputs.clone().map(File::of),
         _ if run.status == Status::Succeeded => outputs(run),
         _ => None,
     };
     match file {
-        Some(file) => download(call, &file, column),
+        Some(file) => download(state, call, &file, column),
         None if state.world.behaviour.empty_file_no_content => Ok(empty(StatusCode::NO_CONTENT)),
         None => Err(error(
             StatusCode::NOT_FOUND,
@@ -57,9 +59,50 @@ pub(super) fn session_column(state: &State, call: &Call<'_>, run: &Run, column: 
     }
 }
 
-fn outputs(run: &Run) -> Option<Bytes> {
-    Some(match &run.script.outputs {
+/// What a file holds.
+enum File {
+    Whole(Bytes),
+    /// `{"Filler":"xxx…"}` of this many bytes: only what is asked for is made.
+    Filler(usize),
+}
+
+const FRAME: [&str; 2] = [r#"{"Filler":""#, r#""}"#];
+
+impl File {
+    fn of(text: Arc<str>) -> Self {
+        File::Whole(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            File::Whole(bytes) => bytes.len(),
+            File::Filler(size) => *size,
+        }
+    }
+
+    fn slice(&self, from: usize, to: usize) -> Bytes {
+        let size = match self {
+            File::Whole(bytes) => return bytes.slice(from..to),
+            File::Filler(size) => *size,
+        };
+        let mut part = vec![b'x'; to - from];
+        let [before, behind] = FRAME;
+        for (start, text) in [(0, before), (size - behind.len(), behind)] {
+            for (place, byte) in (start..)
+                .zip(text.bytes())
+                .filter(|(place, _)| (from..to).contains(place))
+            {
+                part[place - from] = byte;
+            }
+        }
+        part.into()
+    }
+}
+
+fn outputs(run: &Run) -> Option<File> {
+    Some(File::Whole(match &run.script.outputs {
         Outputs::None => return None,
+        Outputs::Bytes(size) => return Some(File::Filler((*size).max(FRAME[0].len() + FRAME[1].len()))),
         Outputs::Json(object) => Bytes::from(Value::from(object.clone()).to_string()),
         Outputs::Echo(over) => {
             let given = run
@@ -73,23 +116,20 @@ fn outputs(run: &Run) -> Option<Bytes> {
         Outputs::Text(text) => Bytes::from(text.clone()),
         // A world whose base64 is broken is refused when it is read.
         Outputs::Base64(text) => Bytes::from(BASE64.decode(text).unwrap_or_default()),
-        Outputs::Bytes(size) => {
-            const FRAME: usize = r#"{"Filler":""}"#.len();
-            Bytes::from(format!("{{\"Filler\":\"{}\"}}", "x".repeat(size.saturating_sub(FRAME))))
-        }
-    })
+    }))
 }
 
-fn download(call: &Call<'_>, file: &Bytes, column: &str) -> Result<Answer, Answer> {
-    let size = file.len();
-    let mut answer = match call.headers.get(RANGE).and_then(|value| value.to_str().ok()) {
-        None => Response::new(file.clone()),
+fn download(state: &State, call: &Call<'_>, file: &File, column: &str) -> Result<Answer, Answer> {
+    let size = file.size();
+    let range = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
+    let mut answer = match range.filter(|_| !state.world.behaviour.whole_files) {
+        None => Response::new(file.slice(0, size)),
         Some(range) => {
             let Some((first, last)) = byte_range(range, size) else {
                 let message = format!("The range '{range}' does not lie in a file of {size} bytes.");
                 return Err(error(StatusCode::RANGE_NOT_SATISFIABLE, "0x80048d08", message));
             };
-            let mut part = Response::new(file.slice(first..=last));
+            let mut part = Response::new(file.slice(first, last + 1));
             *part.status_mut() = StatusCode::PARTIAL_CONTENT;
             set(&mut part, "x-ms-chunk-size", &(last - first + 1).to_string());
             part.headers_mut()
@@ -121,7 +161,7 @@ fn byte_range(text: &str, size: usize) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::byte_range;
+    use super::*;
 
     #[test]
     fn ranges_are_cut_to_the_file() {
@@ -131,6 +171,16 @@ mod tests {
         for bad in ["bytes=10-12", "bytes=5-4", "lines=1-2", "bytes=-5", "bytes=0-"] {
             let size = if bad == "bytes=0-" { 0 } else { 10 };
             assert_eq!(byte_range(bad, size), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_filler_is_what_the_whole_has_there() {
+        let file = File::Filler(30);
+        let whole = file.slice(0, 30);
+        assert_eq!(whole, format!("{{\"Filler\":\"{}\"}}", "x".repeat(17)).as_bytes());
+        for (from, to) in [(0, 1), (5, 15), (11, 28), (27, 29), (29, 30)] {
+            assert_eq!(file.slice(from, to), whole.slice(from..to));
         }
     }
 }

@@ -203,6 +203,8 @@ pub struct Behaviour {
     pub cancel_finished: bool,
     /// A file column without a file: `true` answers 204, `false` answers 404.
     pub empty_file_no_content: bool,
+    /// File columns know no ranges and always come whole, as in an organisation that encrypts with keys of its own.
+    pub whole_files: bool,
     /// Refuse inputs that the flow does not declare, with 400.
     pub reject_unknown_inputs: bool,
 }
@@ -215,6 +217,7 @@ impl Default for Behaviour {
             cancelling: Span::milliseconds(200),
             cancel_finished: false,
             empty_file_no_content: false,
+            whole_files: false,
             reject_unknown_inputs: false,
         }
     }
