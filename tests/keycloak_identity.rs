@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskhand::connector::identity::{Identities, Settings, SignIn};
-use deskhand::http::token::assertion::{Algorithm, Certificate};
+use deskhand::http::token::{Algorithm, Certificate};
 use deskhand::http::token::{ClientAuthentication, RefreshTokenFile, Tokens};
 use deskhand::http::{Client, Method, Request};
 use deskhand::secrets::Secrets;
@@ -155,14 +155,28 @@ async fn secrets_passwords_refresh_tokens_and_signed_assertions_are_taken() {
         let id = format!("signed-{name}").to_lowercase();
         make_client(&id, &text, name).await;
         let certificate = Certificate::new(pem.clone(), None, algorithm, false);
-        let who = signed_in(&id, SignIn::Assertion(Arc::new(certificate))).await;
+        let who = signed_in(
+            &id,
+            SignIn::Certificate {
+                certificate,
+                password: None,
+            },
+        )
+        .await;
         assert_eq!(who.unwrap(), format!("service-account-{id}"), "{name}");
         let other = match algorithm {
             Algorithm::Ps256 => Algorithm::Rs256,
             Algorithm::Rs256 => Algorithm::Ps256,
         };
         let wrong = Certificate::new(pem.clone(), None, other, false);
-        let error = signed_in(&id, SignIn::Assertion(Arc::new(wrong))).await;
+        let error = signed_in(
+            &id,
+            SignIn::Certificate {
+                certificate: wrong,
+                password: None,
+            },
+        )
+        .await;
         assert!(error.is_err(), "{name}: the other algorithm is not taken");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::sources::Sources;
 use crate::engine::{Credentials, Settings};
-use crate::http::token::assertion::Algorithm;
+use crate::http::token::Algorithm;
 
 const SAAS_TOKEN_URL: &str = "https://login.cloud.camunda.io/oauth/token";
 const SAAS_AUDIENCE: &str = "zeebe.camunda.io";

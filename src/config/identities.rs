@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use url::Url;
 
 use super::sources::Sources;
 use crate::connector::identity::{Settings, SignIn};
-use crate::http::token::assertion::{Algorithm, Certificate, FederatedFile};
 use crate::http::token::managed::{IMDS, ManagedIdentity, Service};
-use crate::http::token::{ClientAuthentication, RefreshTokenFile};
+use crate::http::token::{Algorithm, Certificate, ClientAuthentication, RefreshTokenFile};
 use crate::microsoft::entra;
 use crate::secrets::policy::Cloud;
 
@@ -26,10 +24,13 @@ pub struct IdentityText {
     client_secret: Option<String>,
     client_authentication: Option<String>,
     certificate: Option<PathBuf>,
+    certificate_password: Option<String>,
     private_key: Option<PathBuf>,
     algorithm: Option<String>,
     send_chain: bool,
     federated_token_file: Option<PathBuf>,
+    federated_token_url: Option<String>,
+    federated_token_bearer: Option<String>,
     username: Option<String>,
     password: Option<String>,
     refresh_token: Option<String>,
@@ -47,7 +48,8 @@ pub struct IdentityText {
 
 /// The keys, for a message.
 pub(super) const KEYS: &str = "tenant, authority, token_endpoint, client_id, client_secret, client_authentication, certificate, \
-    private_key, algorithm, send_chain, federated_token_file, username, password, refresh_token, refresh_token_file, managed, \
+    certificate_password, private_key, algorithm, send_chain, federated_token_file, federated_token_url, \
+    federated_token_bearer, username, password, refresh_token, refresh_token_file, managed, \
     token, scope, hosts, audiences, connectors, processes, tenants";
 
 /// All identities of the file.
@@ -114,6 +116,7 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
     let ways = [
         ("certificate", text.certificate.is_some()),
         ("federated_token_file", text.federated_token_file.is_some()),
+        ("federated_token_url", text.federated_token_url.is_some()),
         ("username", text.username.is_some()),
         ("refresh_token", text.refresh_token.is_some()),
         ("managed", text.managed.is_some()),
@@ -131,8 +134,8 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
             },
         }),
         ([], None) => Err(
-            "there is no way to sign in: give client_secret, certificate, federated_token_file, username and \
-                           password, refresh_token, managed or token"
+            "there is no way to sign in: give client_secret, certificate, federated_token_file, \
+             federated_token_url, username and password, refresh_token, managed or token"
                 .into(),
         ),
         (["certificate"], None) => {
@@ -143,11 +146,24 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
             };
             let file = text.certificate.clone().unwrap_or_default();
             let certificate = Certificate::new(file, text.private_key.clone(), algorithm, text.send_chain);
-            Ok(SignIn::Assertion(Arc::new(certificate)))
+            Ok(SignIn::Certificate {
+                certificate,
+                password: text.certificate_password.clone(),
+            })
         }
-        (["federated_token_file"], None) => Ok(SignIn::Assertion(Arc::new(FederatedFile(
+        (["federated_token_file"], None) => Ok(SignIn::FederatedFile(
             text.federated_token_file.clone().unwrap_or_default(),
-        )))),
+        )),
+        (["federated_token_url"], None) => {
+            let url = Url::parse(text.federated_token_url.as_deref().unwrap_or_default());
+            Ok(SignIn::FederatedUrl {
+                url: url
+                    .ok()
+                    .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                    .ok_or("`federated_token_url` is not a URL")?,
+                bearer: text.federated_token_bearer.clone(),
+            })
+        }
         (["username"], secret) => Ok(SignIn::Password {
             username: text.username.clone().unwrap_or_default(),
             password: text.password.clone().ok_or("`password` is missing")?,

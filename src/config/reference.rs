@@ -41,9 +41,10 @@ pub fn file() -> String {
          #tenants = [\"<default>\"]\n\
          \n\
          # As whom tasks may call by name (`identity` in a task): no secret stands in the diagram then. Its tokens go to its\n\
-         # hosts and nowhere else. Credentials may be references. Ways to sign in: client_secret; certificate (PEM, with\n\
-         # private_key and algorithm PS256 or RS256); federated_token_file; username and password; refresh_token (and\n\
-         # refresh_token_file for its successors); managed (auto, imds, app-service); token.\n\
+         # hosts and nowhere else. Credentials may be references. Ways to sign in: client_secret; certificate (PEM or PFX,\n\
+         # with certificate_password, private_key and algorithm PS256 or RS256); federated_token_file, or federated_token_url (and\n\
+         # federated_token_bearer, which is shown there; the token is asked for anew each time); username and password;\n\
+         # refresh_token (and refresh_token_file for its successors); managed (auto, imds, app-service); token.\n\
          #[identities.rpa-prod]\n\
          #tenant = \"contoso.onmicrosoft.com\"\n\
          #client_id = \"00000000-0000-0000-0000-000000000000\"\n\

@@ -4,13 +4,15 @@
 //! No secret stands in the diagram then. The identity, not the task, says where its tokens may go and what for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
+use crate::http::token::federated::{FederatedFile, FederatedUrl};
 use crate::http::token::managed::ManagedIdentity;
-use crate::http::token::{Assertion, Audience, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest, Tokens};
+use crate::http::token::{Audience, Certificate, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest, Tokens};
 use crate::metrics::metrics;
 use crate::microsoft::entra;
 use crate::outcome::JobError;
@@ -54,8 +56,22 @@ pub enum SignIn {
         /// How it is shown.
         way: ClientAuthentication,
     },
-    /// As an app, with a signed assertion or another provider's token.
-    Assertion(Arc<dyn Assertion>),
+    /// As an app, with what a certificate's key signed.
+    Certificate {
+        /// The certificate and its key.
+        certificate: Certificate,
+        /// What opens the file that they are in.
+        password: Option<String>,
+    },
+    /// As an app, with another provider's token from a file.
+    FederatedFile(PathBuf),
+    /// As an app, with another provider's token from a URL.
+    FederatedUrl {
+        /// The URL.
+        url: Url,
+        /// What is shown there.
+        bearer: Option<String>,
+    },
     /// As a user, with name and password (ROPC).
     Password {
         /// The user's sign-in name.
@@ -83,14 +99,22 @@ pub enum SignIn {
 impl SignIn {
     /// Is the token that of an app, without a user?
     pub fn is_app_only(&self) -> bool {
-        matches!(self, SignIn::Secret { .. } | SignIn::Assertion(_) | SignIn::Managed(_))
+        match self {
+            SignIn::Secret { .. }
+            | SignIn::Certificate { .. }
+            | SignIn::FederatedFile(_)
+            | SignIn::FederatedUrl { .. }
+            | SignIn::Managed(_) => true,
+            SignIn::Password { .. } | SignIn::RefreshToken { .. } | SignIn::Bearer(_) => false,
+        }
     }
 
     /// What it is called.
     pub fn label(&self) -> &'static str {
         match self {
             SignIn::Secret { .. } => "client credentials with a secret",
-            SignIn::Assertion(_) => "client credentials with an assertion",
+            SignIn::Certificate { .. } => "client credentials with a certificate",
+            SignIn::FederatedFile(_) | SignIn::FederatedUrl { .. } => "client credentials with a federated token",
             SignIn::Password { .. } => "a user's name and password",
             SignIn::RefreshToken { .. } => "a refresh token",
             SignIn::Managed(_) => "the machine's managed identity",
@@ -280,7 +304,22 @@ impl Settings {
                 request.client_secret = Some(text(secret).await?);
                 request.client_authentication = *way;
             }
-            SignIn::Assertion(assertion) => request.assertion = Some(assertion.clone()),
+            SignIn::Certificate { certificate, password } => {
+                let mut certificate = certificate.clone();
+                if let Some(password) = password {
+                    certificate = certificate.with_password(text(password).await?);
+                }
+                request.assertion = Some(Arc::new(certificate));
+            }
+            SignIn::FederatedFile(path) => request.assertion = Some(Arc::new(FederatedFile(path.clone()))),
+            SignIn::FederatedUrl { url, bearer } => {
+                let bearer = match bearer {
+                    Some(bearer) => Some(text(bearer).await?),
+                    None => None,
+                };
+                let url = url.clone();
+                request.assertion = Some(Arc::new(FederatedUrl { url, bearer }));
+            }
             SignIn::Password {
                 username,
                 password,

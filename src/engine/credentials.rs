@@ -10,7 +10,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 use url::Url;
 
-use crate::http::token::assertion::{Algorithm, Certificate};
+use crate::http::token::{Algorithm, Certificate};
 use crate::http::token::{Audience, TokenRequest, Tokens};
 
 /// How calls to the engine are authorised.

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod certificates;
+mod federated;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,9 +18,9 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::{any, post};
 use deskhand::connector::identity::{Identities, Settings, SignIn, Signed};
 use deskhand::http::Client;
-use deskhand::http::token::assertion::{Algorithm, Assertion, Certificate, FederatedFile};
+use deskhand::http::token::assertion::Assertion;
 use deskhand::http::token::managed::{ManagedIdentity, Service};
-use deskhand::http::token::{ClientAuthentication, RefreshTokenFile, TokenError, Tokens};
+use deskhand::http::token::{Algorithm, Certificate, ClientAuthentication, RefreshTokenFile, TokenError, Tokens};
 use deskhand::outcome::Remedy;
 use deskhand::sandbox::power_automate::{CLIENT_ID, Credential, RefreshToken, Scenario, Simulator, World};
 use deskhand::secrets::{SecretScope, Secrets};
@@ -51,6 +54,7 @@ fn identities(all: Vec<Settings>) -> Identities {
     let secrets = Secrets::fixed([
         ("APP", "demo-client-secret"),
         ("PASSWORD", "demo-password"),
+        ("PFX", "pässwörd of a PFX"),
         ("REFRESH", "the-first-refresh-token"),
     ]);
     Identities::new(all, secrets, Arc::new(Tokens::new(Client::new().unwrap())))
@@ -112,13 +116,15 @@ async fn every_kind_of_sign_in_gives_a_token_that_dataverse_takes() {
             secret: "{{secrets.APP}}".into(),
             way: ClientAuthentication::BasicHeader,
         },
-        SignIn::Assertion(Arc::new(Certificate::new(
-            pem("client.pem"),
-            None,
-            Algorithm::Ps256,
-            false,
-        ))),
-        SignIn::Assertion(Arc::new(FederatedFile(federated))),
+        SignIn::Certificate {
+            certificate: Certificate::new(pem("client.pem"), None, Algorithm::Ps256, false),
+            password: None,
+        },
+        SignIn::Certificate {
+            certificate: Certificate::new(pem("modern.pfx"), None, Algorithm::Ps256, false),
+            password: Some("{{secrets.PFX}}".into()),
+        },
+        SignIn::FederatedFile(federated),
         SignIn::Password {
             username: "robot@contoso.onmicrosoft.com".into(),
             password: "{{secrets.PASSWORD}}".into(),
@@ -194,78 +200,6 @@ async fn a_user_with_a_second_factor_and_a_public_client_with_a_secret_are_expla
     assert!(said.contains("AADSTS50076") && said.contains("second factor"), "{said}");
     assert!(!said.contains("demo-password"), "{said}");
     simulator.stop().await;
-}
-
-#[tokio::test]
-async fn certificates_that_cannot_be_used_are_errors_that_say_what_to_do() {
-    let endpoint = Url::parse("https://login.example/token").unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let whole = std::fs::read_to_string(pem("client.pem")).unwrap();
-    let (certificate, key) = whole.split_at(whole.find("-----BEGIN PRIVATE KEY").unwrap());
-    for (path, part) in [
-        (pem("expired.pem"), "ended at 2021-01-01"),
-        (pem("missing.pem"), "cannot be read"),
-        (write("nothing.pem", "no PEM at all"), "holds no certificate"),
-        (write("no-key.pem", certificate), "no private key"),
-        (write("key-only.pem", key), "holds no certificate"),
-        (write("x.pfx", "\u{0}\u{1}binary"), "openssl pkcs12"),
-        (
-            write(
-                "encrypted.pem",
-                &format!("{certificate}{}", key.replace("PRIVATE", "ENCRYPTED PRIVATE")),
-            ),
-            "is encrypted",
-        ),
-        (
-            write(
-                "broken.pem",
-                &format!("{certificate}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
-            ),
-            "no RSA key",
-        ),
-    ] {
-        let error = Certificate::new(path, None, Algorithm::Ps256, false)
-            .make(&endpoint, "client")
-            .await
-            .unwrap_err();
-        assert!(error.contains(part), "{part}: {error}");
-        assert!(!error.contains("BEGIN PRIVATE KEY-----\n"), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn an_assertion_says_what_entra_wants_and_a_rotated_certificate_is_picked_up() {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("client.pem");
-    std::fs::copy(pem("expired.pem"), &file).unwrap();
-    let certificate = Certificate::new(file.clone(), None, Algorithm::Ps256, true);
-    let endpoint = Url::parse("https://login.example/t/oauth2/v2.0/token").unwrap();
-    assert!(certificate.make(&endpoint, "client").await.is_err());
-    std::fs::copy(pem("client.pem"), &file).unwrap();
-    let first = certificate.make(&endpoint, "client").await.unwrap();
-    let second = certificate.make(&endpoint, "client").await.unwrap();
-    let part = |jwt: &SecretString, at: usize| -> Value {
-        let text = jwt.expose_secret().split('.').nth(at).unwrap().to_owned();
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
-    };
-    let header = part(&first, 0);
-    assert_eq!((&header["alg"], &header["typ"]), (&json!("PS256"), &json!("JWT")));
-    assert_eq!(header["x5t#S256"].as_str().unwrap().len(), 43);
-    assert_eq!(header["x5c"].as_array().unwrap().len(), 1);
-    let claims = part(&first, 1);
-    assert_eq!(claims["aud"], endpoint.as_str());
-    assert_eq!((&claims["iss"], &claims["sub"]), (&json!("client"), &json!("client")));
-    let life = claims["exp"].as_i64().unwrap() - claims["nbf"].as_i64().unwrap();
-    assert!((60..=600).contains(&life), "{life}");
-    assert_ne!(claims["jti"], part(&second, 1)["jti"]);
 }
 
 /// A token endpoint that counts, and gives each question a token of its own.

@@ -142,7 +142,7 @@ impl Tokens {
         let known = self.known.clone();
         let fetching = tokio::spawn(async move {
             let refreshed = lock(&slots).get(&key).and_then(|slot| slot.refreshed.clone());
-            let (fetched, refreshed) = match fetch(&client, &request, refreshed).await {
+            let (fetched, refreshed) = match fetch(&client, &known, &request, refreshed).await {
                 Ok((fetched, refreshed)) => (Ok(fetched), refreshed),
                 Err(error) => (Err(error), None),
             };
@@ -238,6 +238,7 @@ fn make_room(slots: &mut HashMap<Fingerprint, Slot>, now: Instant) {
 /// The token, and the refresh token that replaces the one that was used.
 async fn fetch(
     client: &Client,
+    known: &Known,
     request: &TokenRequest,
     refreshed: Option<SecretString>,
 ) -> Result<(Fetched, Option<SecretString>), TokenError> {
@@ -254,7 +255,10 @@ async fn fetch(
             None => None,
             Some(assertion) => {
                 let made = assertion.make(&request.endpoint, request.client_id.expose_secret());
-                Some(made.await.map_err(invalid)?)
+                let made = made.await.map_err(unreached)?;
+                // An endpoint may repeat what it was shown.
+                known.remember(&Label::Token(host.into()), &made);
+                Some(made)
             }
         };
         let kept = match &request.rotated_to {

@@ -7,12 +7,14 @@
 
 pub mod assertion;
 mod cache;
+pub mod certificate;
 mod error;
+pub mod federated;
 pub mod managed;
 mod request;
-mod x509;
 
 pub use assertion::Assertion;
 pub use cache::{Fetched, Tokens};
+pub use certificate::{Algorithm, Certificate};
 pub use error::{TokenError, TokenFault};
 pub use request::{Audience, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest};

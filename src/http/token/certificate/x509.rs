@@ -10,6 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use zeroize::Zeroizing;
 
+use super::der::{Reader, tag};
+
 /// A PEM block.
 pub(super) struct Block {
     pub(super) label: String,
@@ -42,40 +44,18 @@ pub(super) fn blocks(text: &str) -> Vec<Block> {
 
 /// When a certificate begins and ends to be valid.
 pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    const SEQUENCE: u8 = 0x30;
-    let (_, certificate, _) = element(der).filter(|(tag, ..)| *tag == SEQUENCE)?;
-    let (_, mut rest, _) = element(certificate).filter(|(tag, ..)| *tag == SEQUENCE)?;
+    let mut certificate = Reader::new(der).inside(tag::SEQUENCE)?;
+    let mut fields = certificate.inside(tag::SEQUENCE)?;
     // An explicit version comes first, where there is one.
-    if rest.first() == Some(&0xA0) {
-        rest = element(rest)?.2;
-    }
+    fields.take(tag::EXPLICIT_0);
     // Serial number, signature algorithm, issuer.
     for _ in 0..3 {
-        rest = element(rest)?.2;
+        fields.any()?;
     }
-    let (_, validity, _) = element(rest)?;
-    let (from_tag, from, after) = element(validity)?;
-    let (until_tag, until, _) = element(after)?;
+    let mut validity = fields.inside(tag::SEQUENCE)?;
+    let (from_tag, from) = validity.any()?;
+    let (until_tag, until) = validity.any()?;
     Some((time(from_tag, from)?, time(until_tag, until)?))
-}
-
-/// Tag, content and what follows of the first element (DER).
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7F => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7F))?;
-            let length = digits
-                .iter()
-                .fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((tag, content, after))
 }
 
 /// `UTCTime` (0x17) has two digits of the year, `GeneralizedTime` (0x18) four.
