@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Arguments go in, an exit code comes out.
 
+mod call;
 mod check;
 mod demo;
 mod feel;
@@ -12,8 +13,10 @@ mod policy;
 mod run;
 mod sandbox;
 mod settings;
+mod shown;
 mod signals;
 mod simulate;
+mod target;
 
 use std::process::ExitCode;
 
@@ -37,7 +40,7 @@ pub(crate) const INTERNAL: u8 = 70;
     after_help = "\
 Begin with `deskhand demo`: it needs nothing but this binary. Against an engine of yours: `deskhand check`, then `deskhand run`. Expressions are tried out with `deskhand feel`.
 
-Exit codes: 0 done, 1 failed (the message says why), 64 the command line or the configuration cannot work, 69 the engine cannot be reached, 70 deskhand cannot work on this machine, 130 and 143 cut off by a second signal."
+Exit codes: 0 done, 1 failed (the message says why), 2 and 3 what became of a run (`call`), 64 the command line or the configuration cannot work, 69 the engine cannot be reached, 70 deskhand cannot work on this machine, 130 and 143 cut off by a second signal."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -48,6 +51,7 @@ struct Arguments {
 enum Command {
     Run(run::Args),
     Demo(demo::Args),
+    Call(call::Args),
     Check(check::Args),
     Lint(lint::Args),
     Feel(feel::Args),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Run(args) => run::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Call(args) => call::run(args).await,
             Command::Check(args) => check::run(args).await,
             Command::Lint(args) => lint::run(args).await,
             Command::Feel(args) => feel::run(&args),

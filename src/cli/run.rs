@@ -182,7 +182,7 @@ async fn look_for_engine(engine: Engine, readiness: Readiness) {
     }
 }
 
-fn start_logging(log: &Log, known: &Known) -> Result<LogLevel, String> {
+pub(super) fn start_logging(log: &Log, known: &Known) -> Result<LogLevel, String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         format!(
             "log.filter `{}` is not a filter like info,deskhand::engine=debug ({error})",

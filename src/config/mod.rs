@@ -8,6 +8,7 @@ mod engine;
 mod file;
 mod identities;
 pub mod reference;
+pub mod rehearsal;
 pub mod settings;
 mod sources;
 mod starts;
@@ -293,21 +294,29 @@ impl Config {
         http::guard::Guard::new(self.network.iter().cloned().chain(named).collect())
     }
 
-    /// The connectors of this configuration, ready to work.
+    /// The connectors of this configuration that are worked on, ready to work.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
+        let mut all = self.all_connectors()?;
+        if !self.job_types.is_empty() {
+            all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));
+        }
+        Ok(all)
+    }
+
+    /// Every connector of this configuration, whatever job types are worked on.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn all_connectors(&self) -> Result<Vec<Arc<dyn connector::Connector>>, http::Error> {
         let client = http::Client::guarded(self.guard())?;
         let tokens = Arc::new(http::token::Tokens::new(client.clone()).remembering(self.known.clone()));
         let policy = policy::Policy::new(self.policy.clone());
         let mut settings = self.connectors.clone();
         settings.identities = Some(self.identities()?);
-        let mut all = connector::all(&client, &tokens, &policy, &settings);
-        if !self.job_types.is_empty() {
-            all.retain(|connector| self.job_types.iter().any(|name| name == connector.job_type()));
-        }
-        Ok(all)
+        Ok(connector::all(&client, &tokens, &policy, &settings))
     }
 }
 

@@ -14,12 +14,14 @@ pub mod guard;
 mod last_look;
 mod pool;
 mod redirect;
+pub mod rehearsal;
 mod retry_after;
 #[cfg(test)]
 mod tests;
 pub mod token;
 pub mod trace;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
@@ -125,6 +127,7 @@ fn judged(error: Error, last_look: Option<&LastLook>) -> Error {
 pub struct Client {
     pool: pool::Pool,
     guard: Option<guard::Guard>,
+    rehearsal: Option<Arc<rehearsal::Rehearsal>>,
 }
 
 impl Client {
@@ -136,6 +139,7 @@ impl Client {
         Ok(Self {
             pool: pool::Pool::new(None)?,
             guard: None,
+            rehearsal: None,
         })
     }
 
@@ -147,6 +151,7 @@ impl Client {
         Ok(Self {
             pool: pool::Pool::direct()?,
             guard: None,
+            rehearsal: None,
         })
     }
 
@@ -158,7 +163,15 @@ impl Client {
         Ok(Self {
             pool: pool::Pool::new(Some(&guard))?,
             guard: Some(guard),
+            rehearsal: None,
         })
+    }
+
+    /// The same, but nothing is sent: requests end in this rehearsal.
+    #[must_use]
+    pub fn rehearsing(mut self, rehearsal: Arc<rehearsal::Rehearsal>) -> Self {
+        self.rehearsal = Some(rehearsal);
+        self
     }
 
     /// Sends the request once and reads the answer whole.
@@ -189,6 +202,9 @@ impl Client {
                     Some(guard) => guard.judge(&request.url)?,
                     None => guard::Reach::Anywhere,
                 };
+                if let Some(rehearsal) = &self.rehearsal {
+                    return Ok(rehearsal.take(request)?);
+                }
                 let client = self.pool.client_for(request.tls.as_ref(), reach)?;
                 let next = request.follow_redirects.then(|| request.clone());
                 let last_look = request.last_look.clone();

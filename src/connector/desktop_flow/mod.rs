@@ -69,11 +69,17 @@ use crate::microsoft::dataverse::{Dataverse, Gates, Timeouts};
 use crate::microsoft::entra;
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
-use crate::runs::{Pace, Watcher, watcher};
+use crate::runs::{Pace, Watcher, journal, watcher};
 use crate::secrets::Policy;
 
 /// The job type.
 pub const JOB_TYPE: &str = "deskhand:desktop-flow:1";
+
+/// The fields that a task can have beside `operationType`.
+pub fn fields() -> Vec<&'static str> {
+    let ours = |name: &&str| *name != "operationType" && !journal::is_ours(name);
+    VARIABLES.iter().copied().filter(ours).collect()
+}
 
 /// What operations teams may set.
 #[derive(Clone, Debug, PartialEq)]
