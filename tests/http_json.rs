@@ -8,6 +8,8 @@ mod faults;
 mod oauth;
 #[path = "http_json/secrets.rs"]
 mod secrets;
+#[path = "http_json/signing_in.rs"]
+mod signing_in;
 #[path = "http_json/target.rs"]
 mod target;
 #[path = "http_json/tls.rs"]

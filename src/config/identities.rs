@@ -8,7 +8,7 @@ use url::Url;
 
 use super::sources::Sources;
 use crate::connector::identity::{Settings, SignIn};
-use crate::http::token::managed::{IMDS, ManagedIdentity, Service};
+use crate::http::token::managed::{ManagedIdentity, Service};
 use crate::http::token::{Algorithm, Certificate, ClientAuthentication, RefreshTokenFile};
 use crate::microsoft::entra;
 use crate::secrets::policy::Cloud;
@@ -140,9 +140,8 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
         ),
         (["certificate"], None) => {
             let algorithm = match text.algorithm.as_deref() {
-                None | Some("PS256") => Algorithm::Ps256,
-                Some("RS256") => Algorithm::Rs256,
-                Some(_) => return Err("`algorithm` is PS256 or RS256".into()),
+                None => Algorithm::default(),
+                Some(name) => Algorithm::named(name).ok_or("`algorithm` is PS256 or RS256")?,
             };
             let file = text.certificate.clone().unwrap_or_default();
             let certificate = Certificate::new(file, text.private_key.clone(), algorithm, text.send_chain);
@@ -186,24 +185,42 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
     }
 }
 
+fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|_| format!("`{text}` is not a URL"))
+}
+
+/// The platform's own service, where the environment names one.
+fn app_service(s: &Sources<'_>) -> Result<Option<Service>, String> {
+    match (s.variable("IDENTITY_ENDPOINT"), s.variable("IDENTITY_HEADER")) {
+        (Some(endpoint), Some(header)) => Ok(Some(Service::AppService {
+            endpoint: url(&endpoint)?,
+            header: header.into(),
+        })),
+        _ => Ok(None),
+    }
+}
+
+/// Who gives this machine's tokens.
+pub(super) fn machine(s: &mut Sources<'_>) -> Service {
+    app_service(s)
+        .unwrap_or_else(|error| {
+            s.fault("IDENTITY_ENDPOINT", error);
+            None
+        })
+        .unwrap_or_default()
+}
+
 fn managed(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
-    let url = |text: &str| Url::parse(text).map_err(|_| format!("`{text}` is not a URL"));
-    let app_service = || -> Result<Option<Service>, String> {
-        match (s.variable("IDENTITY_ENDPOINT"), s.variable("IDENTITY_HEADER")) {
-            (Some(endpoint), Some(header)) => Ok(Some(Service::AppService {
-                endpoint: url(&endpoint)?,
-                header: header.into(),
-            })),
-            _ => Ok(None),
-        }
+    let imds = || match &text.imds {
+        Some(address) => url(address).map(Service::Imds),
+        None => Ok(Service::default()),
     };
-    let imds = || Ok::<_, String>(Service::Imds(url(text.imds.as_deref().unwrap_or(IMDS))?));
     let service = match text.managed.as_deref() {
         Some("imds") => imds()?,
         Some("app-service") => {
-            app_service()?.ok_or("IDENTITY_ENDPOINT and IDENTITY_HEADER are not set: this is no App Service")?
+            app_service(s)?.ok_or("IDENTITY_ENDPOINT and IDENTITY_HEADER are not set: this is no App Service")?
         }
-        Some("auto") => match app_service()? {
+        Some("auto") => match app_service(s)? {
             Some(service) => service,
             None => imds()?,
         },

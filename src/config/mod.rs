@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::connector::identity;
-use crate::http::token::Tokens;
+use crate::http::token::{Tokens, managed};
 use crate::secrets::allow_list;
 use crate::secrets::cached::{Ages, Cached};
 use crate::secrets::output::OnSecret;
@@ -49,6 +49,8 @@ pub struct Config {
     pub key_vault: Option<key_vault::Settings>,
     /// As whom tasks may call by name.
     pub identities: Vec<identity::Settings>,
+    /// Who gives this machine's own tokens.
+    pub machine: managed::Service,
     /// How long values of remote stores count.
     pub ages: Ages,
     /// Where they may go.
@@ -143,6 +145,7 @@ impl Config {
             network,
             key_vault: stores::key_vault(s, &identities),
             identities,
+            machine: identities::machine(s),
             engine,
             vault: stores::vault(s),
             ages: Ages {
@@ -276,11 +279,8 @@ impl Config {
     pub fn identities(&self) -> Result<Arc<identity::Identities>, http::Error> {
         let tokens = Tokens::new(http::Client::new()?).remembering(self.known.clone());
         let secrets = self.secrets_of(self.far_stores()?);
-        Ok(Arc::new(identity::Identities::new(
-            self.identities.iter().cloned(),
-            secrets,
-            Arc::new(tokens),
-        )))
+        let identities = identity::Identities::new(self.identities.iter().cloned(), secrets, Arc::new(tokens));
+        Ok(Arc::new(identities.on_machine(self.machine.clone())))
     }
 
     /// The guard of URLs that come from tasks. A host that operations name elsewhere (in a rule, among the organisations)

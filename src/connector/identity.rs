@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::http::token::federated::{FederatedFile, FederatedUrl};
-use crate::http::token::managed::ManagedIdentity;
+use crate::http::token::managed::{ManagedIdentity, Service};
 use crate::http::token::{Audience, Certificate, ClientAuthentication, Grant, RefreshTokenFile, TokenRequest, Tokens};
 use crate::metrics::metrics;
 use crate::microsoft::entra;
@@ -137,11 +137,36 @@ pub enum Signed {
     Request(Box<TokenRequest>),
 }
 
+/// What rules call the machine's identity where a task signs in with it: without a rule its tokens go to the organisations
+/// that operations listed, and nowhere else, as those of a secret.
+pub const MANAGED_IDENTITY: &str = "managed-identity";
+
+/// The flow service answers an app's token with a riddle; it is solved before anything is sent. `why` says what gives one.
+///
+/// # Errors
+/// An incident when the URL is the flow service's.
+pub fn explain_app_only(url: &Url, why: &str) -> Result<(), JobError> {
+    if !url.host_str().is_some_and(entra::is_flow_service) {
+        return Ok(());
+    }
+    Err(JobError::input(format!(
+        "The flow service takes no tokens of apps, and {why}: it would answer 401 ClientScopeAuthorizationFailed. Use a \
+         refresh token (`oauth-refresh-token`), an identity that signs in as a user, or the Dataverse API, which takes apps. \
+         Nothing was sent."
+    )))
+}
+
+/// The audience of Microsoft's API at this URL; `None`: its own address.
+fn audience(url: &Url) -> Option<&'static str> {
+    entra::audience_of(url.host_str().unwrap_or_default())
+}
+
 /// All identities. They share tokens.
 pub struct Identities {
     all: HashMap<String, Settings>,
     secrets: Secrets,
     tokens: Arc<Tokens>,
+    machine: Service,
 }
 
 impl Identities {
@@ -152,7 +177,30 @@ impl Identities {
             // What operations write needs nobody's leave.
             secrets: secrets.allowing_all(),
             tokens,
+            machine: Service::default(),
         }
+    }
+
+    /// The same, with the machine's own tokens given by this service.
+    #[must_use]
+    pub fn on_machine(mut self, service: Service) -> Self {
+        self.machine = service;
+        self
+    }
+
+    /// The machine's token for a call of this URL, where a task itself asks for it; with a client id, that of one of its
+    /// user-assigned identities. Whether it may go there is the policy's to say ([`MANAGED_IDENTITY`]).
+    ///
+    /// # Errors
+    /// An incident when the API takes no tokens of machines. Nothing was sent.
+    pub fn as_machine(&self, client_id: Option<String>, url: &Url) -> Result<TokenRequest, JobError> {
+        explain_app_only(url, "a managed identity gives one")?;
+        let identity = ManagedIdentity {
+            service: self.machine.clone(),
+            client_id,
+        };
+        let resource = audience(url).map_or_else(|| url.origin().ascii_serialization(), str::to_owned);
+        Ok(TokenRequest::managed(identity, &resource))
     }
 
     /// Where their tokens are kept.
@@ -261,25 +309,17 @@ impl Settings {
                 url.scheme()
             )));
         }
-        if self.sign_in.is_app_only() && url.host_str().is_some_and(entra::is_flow_service) {
-            return Err(refused(format!(
-                "The flow service takes no tokens of apps, and the identity '{name}' signs in as one ({}): it would answer 401 \
-                 ClientScopeAuthorizationFailed. Use an identity with a refresh token or a user's password, or the Dataverse \
-                 API, which takes apps. Nothing was sent.",
-                self.sign_in.label()
-            )));
+        if self.sign_in.is_app_only() {
+            let why = format!("the identity '{name}' signs in as one ({})", self.sign_in.label());
+            explain_app_only(url, &why).map_err(|error| refused(error.message))?;
         }
         Ok(())
     }
 
     /// The API that a token for this URL is for.
     fn resource(&self, url: &Url) -> String {
-        let host = url.host_str().unwrap_or_default();
-        let known = self
-            .audiences
-            .get(host)
-            .map(String::as_str)
-            .or_else(|| entra::audience_of(host));
+        let own = self.audiences.get(url.host_str().unwrap_or_default());
+        let known = own.map(String::as_str).or_else(|| audience(url));
         known.map_or_else(|| url.origin().ascii_serialization(), str::to_owned)
     }
 
@@ -287,7 +327,7 @@ impl Settings {
         let text = async |text: &str| secrets.text(text, scope).await;
         let resource = self.resource(url);
         if let SignIn::Managed(identity) = &self.sign_in {
-            let request = TokenRequest::managed(identity.clone(), self.endpoint.clone(), &resource);
+            let request = TokenRequest::managed(identity.clone(), &resource);
             return Ok(Signed::Request(Box::new(request)));
         }
         let mut request = TokenRequest::client_credentials(

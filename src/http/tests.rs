@@ -9,17 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::token::{Audience, TokenRequest, Tokens};
 use super::{Client, Error, Method, Request, Sent};
 
 /// A server that answers its requests, in order, with these bytes; each connection is closed after one answer.
-struct Server {
-    url: Url,
-    seen: mpsc::UnboundedReceiver<String>,
+pub(super) struct Server {
+    pub(super) url: Url,
+    pub(super) seen: mpsc::UnboundedReceiver<String>,
 }
 
 impl Server {
-    async fn answering(answers: Vec<Vec<u8>>) -> Self {
+    pub(super) async fn answering(answers: Vec<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}/path?q=1", listener.local_addr().unwrap())).unwrap();
         let (sender, seen) = mpsc::unbounded_channel();
@@ -65,7 +64,7 @@ async fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     Client::new().unwrap()
 }
 
@@ -332,113 +331,5 @@ async fn tls_material_that_is_not_usable_is_named() {
             matches!(&error, Error::Invalid(text) if text.contains(says)),
             "{says}: {error}"
         );
-    }
-}
-
-fn token_answer(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
-}
-
-fn token_request(server: &Server) -> TokenRequest {
-    TokenRequest::client_credentials(server.url.clone(), "id".into(), "word".into())
-}
-
-fn text(token: &super::token::Fetched) -> String {
-    use secrecy::ExposeSecret;
-    token.token.expose_secret().to_owned()
-}
-
-#[tokio::test]
-async fn a_token_with_a_lifetime_is_fetched_once_and_by_all_together() {
-    let server = Server::answering(vec![token_answer(r#"{"access_token":"one","expires_in":3600}"#)]).await;
-    let tokens = Tokens::new(client());
-    let request = token_request(&server);
-    let all = futures_util::future::join_all((0..20).map(|_| tokens.get(&request))).await;
-    assert_eq!(all.iter().filter(|got| !got.as_ref().unwrap().from_cache).count(), 1);
-    let later = tokens.get(&request).await.unwrap();
-    assert!(later.from_cache);
-    assert_eq!(text(&later), "one");
-    assert_eq!(later.lifetime, Some(Duration::from_secs(3600)));
-}
-
-#[tokio::test]
-async fn a_token_without_a_lifetime_is_fetched_each_time() {
-    let first = token_answer(r#"{"data":{"access_token":"one"}}"#);
-    let second = token_answer(r#"{"access_token":"two","expires_in":9}"#);
-    let third = token_answer(r#"{"access_token":"three","expires_in":"3600"}"#);
-    let server = Server::answering(vec![first, second, third]).await;
-    let tokens = Tokens::new(client());
-    let request = token_request(&server);
-    for expected in ["one", "two", "three", "three"] {
-        assert_eq!(text(&tokens.get(&request).await.unwrap()), expected);
-    }
-}
-
-#[tokio::test]
-async fn a_refused_or_forgotten_token_is_fetched_anew() {
-    let answers =
-        ["one", "two", "three"].map(|name| token_answer(&format!(r#"{{"access_token":"{name}","expires_in":99}}"#)));
-    let server = Server::answering(answers.to_vec()).await;
-    let tokens = Tokens::new(client());
-    let request = token_request(&server);
-    let one = tokens.get(&request).await.unwrap();
-    tokens.refused(&request, &one.token);
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "two");
-    // The refusal of an older token does not drop the newer one.
-    tokens.refused(&request, &one.token);
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "two");
-    tokens.forget(&request);
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "three");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_is_refreshed_before_it_ends_and_kept_while_the_endpoint_has_a_bad_moment() {
-    let busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let answers = vec![
-        token_answer(r#"{"access_token":"one","expires_in":1000}"#),
-        busy.clone(),
-        token_answer(r#"{"access_token":"two","expires_in":1000}"#),
-        busy,
-    ];
-    let mut server = Server::answering(answers).await;
-    let tokens = Tokens::new(client());
-    let request = token_request(&server);
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "one");
-    let mut asked = |times: usize| {
-        for _ in 0..times {
-            assert!(server.seen.try_recv().is_ok());
-        }
-        assert!(server.seen.try_recv().is_err());
-    };
-    asked(1);
-    // A tenth of its life before the end: asked for, not given, the old one still lives; then a pause.
-    tokio::time::advance(Duration::from_secs(905)).await;
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "one");
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "one");
-    asked(1);
-    tokio::time::advance(Duration::from_secs(20)).await;
-    assert_eq!(text(&tokens.get(&request).await.unwrap()), "two");
-    asked(1);
-    // Dead and not refreshed: an error.
-    tokio::time::advance(Duration::from_secs(995)).await;
-    let error = tokens.get(&request).await.err().unwrap();
-    assert_eq!(error.status(), Some(503));
-    assert!(error.is_retryable());
-}
-
-#[tokio::test]
-async fn an_endpoint_that_answers_without_a_token_is_an_error() {
-    let server = Server::answering(vec![
-        token_answer("{}"),
-        token_answer("<html>"),
-        token_answer(r#"{"access_token":null}"#),
-    ])
-    .await;
-    let tokens = Tokens::new(client());
-    let mut request = token_request(&server);
-    request.audience = Audience::Bare;
-    for _ in 0..3 {
-        let error = tokens.get(&request).await.err().unwrap();
-        assert!(error.to_string().contains("without an `access_token`"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ mod once;
 mod outputs;
 mod reading;
 mod setting;
+mod signing_in;
 mod starting;
 mod template;
 mod waiting;

@@ -101,6 +101,36 @@ async fn a_stale_token_is_replaced_and_the_request_repeated_once() {
 }
 
 #[tokio::test]
+async fn a_claims_challenge_is_met_with_a_new_token_and_the_request_is_repeated_once() {
+    // `{"access_token":{"nbf":{"essential":true,"value":"1"}}}`
+    const CHALLENGE: &str = "WWW-Authenticate: Bearer realm=\"\", error=\"insufficient_claims\", \
+        claims=\"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxIn19fQ==\"";
+    for heals in [true, false] {
+        let made = AtomicUsize::new(0);
+        let target = Target::new(move |seen| match seen.uri.as_str() {
+            "/token" => {
+                let number = made.fetch_add(1, Ordering::Relaxed) + 1;
+                Reply::json(&format!(r#"{{"access_token":"t{number}","expires_in":3600}}"#))
+            }
+            _ if heals && seen.header("authorization") != ["Bearer t1"] => Reply::json("{}"),
+            _ => Reply::new("401 Unauthorized", &[CHALLENGE], ""),
+        })
+        .await;
+        let done = Rig::new().run(oauth(&target, "credentialsBody")).await;
+        assert_eq!(done.is_ok(), heals);
+        let seen = target.seen();
+        assert_eq!(uris(&seen), ["/token", "/api", "/token", "/api"]);
+        assert!(!seen[0].body.contains("claims="));
+        assert!(
+            seen[2].body.contains("claims=%7B%22access_token%22"),
+            "{}",
+            seen[2].body
+        );
+        assert!(seen[2].body.contains("cp1"), "{}", seen[2].body);
+    }
+}
+
+#[tokio::test]
 async fn an_api_that_refuses_every_token_is_asked_twice_at_most() {
     let target = oauth_target(r#","expires_in":3600"#, |_| true).await;
     let rig = Rig::new();

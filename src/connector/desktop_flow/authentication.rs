@@ -9,8 +9,8 @@ use url::Url;
 use super::fields::Fields;
 use super::{JOB_TYPE, Settings};
 use crate::connector::Call;
-use crate::connector::identity::{Identities, Signed};
-use crate::http::token::{Audience, ClientAuthentication, TokenRequest, Tokens};
+use crate::connector::identity::{Identities, MANAGED_IDENTITY, Signed};
+use crate::http::token::{Algorithm, Assertion, Audience, Certificate, ClientAuthentication, TokenRequest, Tokens};
 use crate::microsoft::dataverse::{Credential, Organization, is_safe_transport};
 use crate::microsoft::entra;
 use crate::outcome::JobError;
@@ -25,17 +25,21 @@ pub enum Authentication {
     ClientCredentials(Box<TokenRequest>),
     /// As what operations have under this name.
     Identity(String),
+    /// As the machine, or as one of the identities that are assigned to it (a client id).
+    Machine(Option<String>),
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
     Bearer,
     ClientCredentials,
+    Machine,
 }
 
 const KINDS: &[(&str, Kind)] = &[
     ("bearer", Kind::Bearer),
     ("oauth-client-credentials-flow", Kind::ClientCredentials),
+    (MANAGED_IDENTITY, Kind::Machine),
 ];
 
 const PREFIX: &str = "authentication.";
@@ -61,6 +65,7 @@ pub fn read(
             }
             Kind::ClientCredentials => client_credentials(fields, organization, settings)
                 .map(|request| Authentication::ClientCredentials(Box::new(request))),
+            Kind::Machine => Some(Authentication::Machine(fields.text("clientId"))),
         }
     })
 }
@@ -72,7 +77,12 @@ fn client_credentials(
 ) -> Option<TokenRequest> {
     let endpoint = token_endpoint(fields, settings);
     let client_id = fields.required_text("clientId", "the app's client id");
-    let client_secret = fields.required_text("clientSecret", "a reference such as `{{secrets.DATAVERSE_SECRET}}`");
+    const SECRET: &str = "a reference such as `{{secrets.DATAVERSE_SECRET}}`";
+    let certificate = certificate(fields);
+    let client_secret = match &certificate {
+        Some(_) => Some(None),
+        None => fields.required_text("clientSecret", SECRET).map(Some),
+    };
     let client_authentication = fields
         .choice(
             "clientAuthentication",
@@ -90,8 +100,26 @@ fn client_credentials(
         client_authentication,
         scope,
         audience,
-        ..TokenRequest::client_credentials(endpoint?, client_id?.into(), client_secret?.into())
+        client_secret: client_secret?.map(Into::into),
+        assertion: certificate.map(|certificate| Arc::new(certificate) as Arc<dyn Assertion>),
+        ..TokenRequest::client_credentials(endpoint?, client_id?.into(), SecretString::default())
     })
+}
+
+/// The certificate that signs in place of a secret.
+fn certificate(fields: &mut Fields<'_>) -> Option<Certificate> {
+    let certificate = fields.text("clientCertificate")?;
+    if fields.value("clientSecret").is_some() {
+        fields.fault(
+            "clientSecret",
+            "must be absent where a certificate signs: write one of them",
+        );
+    }
+    let algorithm = fields.choice("algorithm", &[("PS256", Algorithm::Ps256), ("RS256", Algorithm::Rs256)]);
+    let private_key = fields.text("clientPrivateKey").map(Into::into);
+    let password = fields.text("certificatePassword").unwrap_or_default();
+    let certificate = Certificate::given(certificate.into(), private_key, algorithm.unwrap_or_default());
+    Some(certificate.with_password(password.into()))
 }
 
 fn token_endpoint(fields: &mut Fields<'_>, settings: &Settings) -> Option<Url> {
@@ -128,6 +156,9 @@ impl Authentication {
     /// # Errors
     /// The policy's incident; nothing was sent.
     pub fn check(&self, input: &Bound, organization: &Organization, policy: &Policy) -> Result<(), JobError> {
+        if let Authentication::Machine(_) = self {
+            policy.check(&[MANAGED_IDENTITY], organization.url(), Destination::Api)?;
+        }
         self.destinations(input, organization)
             .into_iter()
             .try_for_each(|(names, url, destination)| policy.check(&names, url, destination))
@@ -149,6 +180,8 @@ impl Authentication {
             Authentication::Bearer(_) => path.starts_with(PREFIX) && path != "authentication.token",
             Authentication::ClientCredentials(_) => path == "authentication.token",
             Authentication::Identity(_) => path.starts_with(PREFIX),
+            // An identity's id goes to the machine's own service alone.
+            Authentication::Machine(_) => path.starts_with(PREFIX) && path != "authentication.clientId",
         };
         let is_journal = |path: &str| path.split('.').next().is_some_and(journal::is_ours);
         let mut names: Vec<&str> = input
@@ -166,7 +199,7 @@ impl Authentication {
     /// Host of the token endpoint, empty without one.
     pub fn token_host(&self) -> String {
         match self {
-            Authentication::Bearer(_) | Authentication::Identity(_) => String::new(),
+            Authentication::Bearer(_) | Authentication::Identity(_) | Authentication::Machine(_) => String::new(),
             Authentication::ClientCredentials(request) => request.endpoint.host_str().unwrap_or_default().into(),
         }
     }
@@ -183,6 +216,16 @@ impl Authentication {
         identities: Option<&Identities>,
     ) -> Result<Credential, JobError> {
         let name = match self {
+            Authentication::Machine(client_id) => {
+                let Some(identities) = identities else {
+                    return Err(JobError::input("This worker signs in as no machine."));
+                };
+                let request = identities.as_machine(client_id, organization.url())?;
+                return Ok(Credential::Fetched {
+                    tokens: Arc::clone(identities.tokens()),
+                    request: Box::new(request),
+                });
+            }
             Authentication::Bearer(token) => return Ok(Credential::Bearer(token)),
             Authentication::ClientCredentials(request) => {
                 return Ok(Credential::Fetched {

@@ -1,6 +1,8 @@
 //! How a request shows who it is: the `authentication` object goes in, a header, a query parameter or a question to a
 //! token endpoint comes out.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -8,12 +10,14 @@ use zeroize::Zeroizing;
 
 use super::address;
 use super::fields::Fields;
+use crate::connector::identity::MANAGED_IDENTITY;
 use crate::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use crate::http::token::{Audience, ClientAuthentication, Grant, TokenRequest};
+use crate::http::token::{Algorithm, Audience, Certificate, ClientAuthentication, Grant, TokenRequest};
 
 /// Camunda's templates write this where a password is empty on purpose.
 const EMPTY_PASSWORD: &str = "SPEC_PASSWORD_EMPTY_PATTERN";
-const TYPES: &str = "`noAuth`, `basic`, `bearer`, `apiKey`, `oauth-client-credentials-flow` or `oauth-refresh-token`";
+const TYPES: &str = "`noAuth`, `basic`, `bearer`, `apiKey`, `oauth-client-credentials-flow`, `oauth-refresh-token` or \
+    `managed-identity`";
 const OBJECT: &str = "an object with a `type`";
 const A_HEADER_TEXT: &str = "a text without line breaks and other control characters";
 
@@ -29,6 +33,8 @@ pub(super) enum Authentication {
     OAuth(Box<OAuth>),
     /// What operations have under this name.
     Identity(String),
+    /// The machine's own identity, or one of those that are assigned to it (a client id).
+    Managed(Option<String>),
 }
 
 /// A token to fetch.
@@ -80,6 +86,9 @@ pub(super) fn bind(input: &Fields<'_, '_>) -> Option<Authentication> {
         "apiKey" => api_key(&fields),
         "oauth-client-credentials-flow" => client_credentials(&fields),
         "oauth-refresh-token" => refresh_token(&fields),
+        MANAGED_IDENTITY => Some(Authentication::Managed(
+            fields.text("clientId", "a text").filter(|id| !id.trim().is_empty()),
+        )),
         _ => {
             fields.fault("type", TYPES);
             None
@@ -156,7 +165,11 @@ fn client_credentials(fields: &Fields<'_, '_>) -> Option<Authentication> {
     const WAYS: &str = "`basicAuthHeader` or `credentialsBody`";
     let endpoint = endpoint(fields);
     let id = fields.required("clientId", "the client's id");
-    let secret = fields.required("clientSecret", "the client's secret, e.g. `{{secrets.NAME}}`");
+    let certificate = certificate(fields);
+    let secret = match &certificate {
+        Some(_) => Some(String::new()),
+        None => fields.required("clientSecret", "the client's secret, e.g. `{{secrets.NAME}}`"),
+    };
     let way = match fields.required("clientAuthentication", WAYS).as_deref() {
         Some("basicAuthHeader") => Some(ClientAuthentication::BasicHeader),
         Some("credentialsBody") => Some(ClientAuthentication::Body),
@@ -175,7 +188,31 @@ fn client_credentials(fields: &Fields<'_, '_>) -> Option<Authentication> {
     request.client_authentication = way?;
     request.audience = audience;
     request.scope = scope;
+    if let Some(certificate) = certificate {
+        request.client_secret = None;
+        request.assertion = Some(Arc::new(certificate));
+    }
     Some(oauth(fields, request))
+}
+
+/// The certificate that signs in place of a secret.
+fn certificate(fields: &Fields<'_, '_>) -> Option<Certificate> {
+    let text = |name: &str, expected: &str| fields.text(name, expected).filter(|text| !text.trim().is_empty());
+    let certificate = text("clientCertificate", "a PEM text, or a PFX file as base64")?;
+    if text("clientSecret", "a text").is_some() {
+        fields.fault("clientSecret", "either a secret or a certificate, not both");
+    }
+    let private_key = text("clientPrivateKey", "a PEM text").map(Into::into);
+    let algorithm = match text("algorithm", "a text").as_deref().map(Algorithm::named) {
+        None => Algorithm::default(),
+        Some(Some(algorithm)) => algorithm,
+        Some(None) => {
+            fields.fault("algorithm", "`PS256` or `RS256`");
+            return None;
+        }
+    };
+    let password = text("certificatePassword", "a text").unwrap_or_default();
+    Some(Certificate::given(certificate.into(), private_key, algorithm).with_password(password.into()))
 }
 
 fn refresh_token(fields: &Fields<'_, '_>) -> Option<Authentication> {

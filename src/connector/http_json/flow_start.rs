@@ -56,6 +56,7 @@ pub(super) struct FlowStart {
 enum Bearer {
     Given(SecretString),
     Named(String),
+    Machine(Option<String>),
     Fetched(Box<OAuth>),
 }
 
@@ -72,6 +73,7 @@ pub(super) fn recognise(
     let credential = match authentication {
         Authentication::OAuth(oauth) => Bearer::Fetched(oauth),
         Authentication::Identity(name) => Bearer::Named(name),
+        Authentication::Managed(client_id) => Bearer::Machine(client_id),
         Authentication::Header(name, value) if name == AUTHORIZATION => match bearer(&value) {
             Some(token) => Bearer::Given(token),
             None => return Err(Authentication::Header(name, value)),
@@ -197,10 +199,15 @@ impl HttpJson {
                     path: None,
                 })),
             },
+            Bearer::Machine(client_id) => {
+                Bearer::Fetched(Box::new(self.as_machine(&call, client_id, organization.url())?))
+            }
             known => known,
         };
         let (credential, grant, token) = match credential {
-            Bearer::Named(_) => return Err(JobError::internal("An identity has no credential.")),
+            Bearer::Named(_) | Bearer::Machine(_) => {
+                return Err(JobError::internal("An identity has no credential."));
+            }
             Bearer::Given(token) => (Credential::Bearer(token.clone()), None, token),
             Bearer::Fetched(oauth) => {
                 // Fetched now: a refused sign-in is told as for every other task.

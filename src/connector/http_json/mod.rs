@@ -27,12 +27,11 @@ use self::authentication::{Authentication, OAuth};
 use self::failure::Failure;
 pub use self::flow_start::Starts;
 use self::input::Input;
-use super::identity::{Identities, Signed};
+use super::identity::{Identities, MANAGED_IDENTITY, Signed, explain_app_only};
 use super::{Call, Connector, Response};
 use crate::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::http::token::{Fetched, Grant, Tokens};
 use crate::http::{self, Answer, Request};
-use crate::microsoft::entra;
 use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::secrets::{Destination, Policy, Redactor};
@@ -137,8 +136,15 @@ impl HttpJson {
                 let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
                 return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
             }
+            Authentication::Managed(client_id) => {
+                let oauth = self.as_machine(&call, client_id, &request.url)?;
+                let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
+                return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
+            }
             Authentication::OAuth(oauth) => {
-                explain_app_only(&oauth, &request.url)?;
+                if matches!(oauth.request.grant, Grant::ClientCredentials) {
+                    explain_app_only(&request.url, "client credentials give one")?;
+                }
                 let (answer, token) = self.send_with_token(&call, request, &oauth).await?;
                 // A server may echo what it was sent; the pipeline knows the task's secrets, the token only we know.
                 return response::read(&answer, format).map_err(|error| error.redacted(&Redactor::of([&token])));
@@ -154,6 +160,17 @@ impl HttpJson {
                 "`identity` is '{name}', but this worker has no identities (deskhand.toml: [identities.NAME])."
             ))),
         }
+    }
+
+    /// Signs in as the machine, if its tokens may go to this URL.
+    fn as_machine(&self, call: &Call<'_>, client_id: Option<String>, url: &Url) -> Result<OAuth, JobError> {
+        let policy = self.policy.for_job(&call.job.secret_scope());
+        policy.check(&[MANAGED_IDENTITY], url, Destination::Api)?;
+        let Some(identities) = &self.identities else {
+            return Err(JobError::input("This worker signs in as no machine."));
+        };
+        let request = identities.as_machine(client_id, url)?;
+        Ok(OAuth { request, path: None })
     }
 
     /// Where the tokens of this sign-in are kept.
@@ -188,8 +205,9 @@ impl HttpJson {
         Ok(answer)
     }
 
-    /// A 401 means that nothing was executed. If the token came from the cache it may be stale, so the request is
-    /// repeated once with a fresh one; a fresh token that is refused will not be liked better a moment later.
+    /// A 401 means that nothing was executed. If the token came from the cache it may be stale, and if the answer is a
+    /// claims challenge the next token will have what is missing: the request is repeated once with a fresh one. Without
+    /// that, a fresh token that is refused will not be liked better a moment later.
     async fn send_with_token(
         &self,
         call: &Call<'_>,
@@ -197,31 +215,27 @@ impl HttpJson {
         oauth: &OAuth,
     ) -> Result<(Answer, SecretString), JobError> {
         let fetched = self.token(call, oauth).await?;
-        let again = fetched.from_cache.then(|| request.clone());
-        let answer = self.send_bearing(call, request, &fetched, oauth).await?;
-        match again {
-            Some(request) if answer.status == 401 => {
-                let fresh = self.token(call, oauth).await?;
-                let answer = self.send_bearing(call, request, &fresh, oauth).await?;
-                Ok((answer, fresh.token))
-            }
-            _ => Ok((answer, fetched.token)),
+        let (answer, challenged) = self.send_bearing(call, request.clone(), &fetched, oauth).await?;
+        if answer.status != 401 || !(fetched.from_cache || challenged) {
+            return Ok((answer, fetched.token));
         }
+        let fresh = self.token(call, oauth).await?;
+        let (answer, _) = self.send_bearing(call, request, &fresh, oauth).await?;
+        Ok((answer, fresh.token))
     }
 
-    /// Sends the request with this token, and forgets a token that is refused.
+    /// Sends the request with this token, and forgets a token that is refused; true: with claims for the next.
     async fn send_bearing(
         &self,
         call: &Call<'_>,
         request: Request,
         fetched: &Fetched,
         oauth: &OAuth,
-    ) -> Result<Answer, JobError> {
+    ) -> Result<(Answer, bool), JobError> {
         let answer = self.send(call, with_bearer(request, &fetched.token)?).await?;
-        if answer.status == 401 {
-            self.tokens(oauth).refused(&oauth.request, &fetched.token);
-        }
-        Ok(answer)
+        let refused = answer.status == 401;
+        let challenged = refused && self.tokens(oauth).refused(&oauth.request, &fetched.token, &answer);
+        Ok((answer, challenged))
     }
 
     async fn token(&self, call: &Call<'_>, oauth: &OAuth) -> Result<Fetched, JobError> {
@@ -271,19 +285,6 @@ fn host_of(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
-    }
-}
-
-/// The flow service answers an app's token with a riddle; it is solved before anything is sent.
-fn explain_app_only(oauth: &OAuth, url: &Url) -> Result<(), JobError> {
-    let app_only = matches!(oauth.request.grant, Grant::ClientCredentials);
-    match url.host_str() {
-        Some(host) if app_only && entra::is_flow_service(host) => Err(JobError::input(
-            "The flow service takes no tokens of apps, and client credentials give one: it would answer 401 \
-             ClientScopeAuthorizationFailed. Use a refresh token (`oauth-refresh-token`), an identity that signs in as a \
-             user, or the Dataverse API, which takes apps. Nothing was sent.",
-        )),
-        _ => Ok(()),
     }
 }
 

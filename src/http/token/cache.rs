@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::fingerprint::Fingerprint;
-use super::super::{Client, Error};
+use super::super::{Answer, Client, Error};
+use super::challenge::claims;
+use super::request::Shown;
 use super::{Grant, TokenError, TokenFault, TokenRequest};
 use crate::metrics::metrics;
 use crate::secrets::Known;
@@ -25,6 +27,10 @@ const KEPT: usize = 1000;
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 /// After a failed refresh of a token that still lives, its endpoint is left alone for this long.
 const REFRESH_PAUSE: Duration = Duration::from_secs(15);
+/// How long a credential rests after its endpoint said that it is asked in a loop (AADSTS50196).
+const LOOP_PAUSE: Duration = Duration::from_secs(600);
+/// No endpoint makes a credential rest for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A token that was asked for.
 #[derive(Clone)]
@@ -50,6 +56,10 @@ struct Slot {
     /// The refresh token that replaced the request's own.
     refreshed: Option<SecretString>,
     flight: Option<Flight>,
+    /// What an API wants the next token to be asked for with.
+    claims: Option<String>,
+    /// The endpoint wants to be left alone until then, and what it said.
+    paused: Option<(Instant, TokenError)>,
     last_used: Option<Instant>,
 }
 
@@ -101,10 +111,17 @@ impl Tokens {
             {
                 return Ok(kept.hand_out());
             }
+            if let Some((until, error)) = slot.paused.as_ref().filter(|(until, _)| now < *until) {
+                return match fallback {
+                    Some(kept) => Ok(kept.hand_out()),
+                    None => Err(error.clone().after(*until - now)),
+                };
+            }
             let joined = slot.flight.is_some();
+            let claims = slot.claims.take_if(|_| !joined);
             let flight = slot
                 .flight
-                .get_or_insert_with(|| self.take_off(key, request.clone()))
+                .get_or_insert_with(|| self.take_off(key, request.clone(), claims))
                 .clone();
             (flight, joined, fallback)
         };
@@ -126,23 +143,29 @@ impl Tokens {
     }
 
     /// Drops the token of this request if it is still the one that an API refused; another job may have had a new one
-    /// fetched meanwhile.
-    pub fn refused(&self, request: &TokenRequest, token: &SecretString) {
+    /// fetched meanwhile. Where the API's answer is a claims challenge (continuous access evaluation), the next token is
+    /// asked for with those claims, and this is true: the same request may work with it.
+    pub fn refused(&self, request: &TokenRequest, token: &SecretString, answer: &Answer) -> bool {
+        let claims = claims(answer);
+        let challenged = claims.is_some();
         if let Some(slot) = lock(&self.slots).get_mut(&request.fingerprint()) {
             let same = |kept: &mut Kept| kept.token.expose_secret() == token.expose_secret();
-            slot.kept.take_if(same);
+            if slot.kept.take_if(same).is_some() || slot.kept.is_none() {
+                slot.claims = claims;
+            }
         }
+        challenged
     }
 
     /// Starts a fetch that goes on even when nobody waits for it any more: its result is kept for the next.
-    fn take_off(&self, key: Fingerprint, request: TokenRequest) -> Flight {
+    fn take_off(&self, key: Fingerprint, request: TokenRequest, claims: Option<String>) -> Flight {
         let client = self.client.clone();
         let slots = Arc::clone(&self.slots);
         let host = request.endpoint.host_str().unwrap_or_default().to_owned();
         let known = self.known.clone();
         let fetching = tokio::spawn(async move {
             let refreshed = lock(&slots).get(&key).and_then(|slot| slot.refreshed.clone());
-            let (fetched, refreshed) = match fetch(&client, &known, &request, refreshed).await {
+            let (fetched, refreshed) = match fetch(&client, &known, &request, refreshed, claims).await {
                 Ok((fetched, refreshed)) => (Ok(fetched), refreshed),
                 Err(error) => (Err(error), None),
             };
@@ -163,6 +186,7 @@ impl Tokens {
             if let Some(slot) = slots.get_mut(&key) {
                 slot.flight = None;
                 slot.refreshed = refreshed.or(slot.refreshed.take());
+                slot.paused = fetched.as_ref().err().and_then(|error| pause(error, now));
                 match &fetched {
                     Ok(fetched) => slot.kept = Kept::new(fetched, now),
                     Err(error) if error.is_retryable() => {
@@ -220,11 +244,30 @@ fn lock(slots: &Mutex<HashMap<Fingerprint, Slot>>) -> MutexGuard<'_, HashMap<Fin
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Until when a credential rests after this error: as long as the endpoint asked for, and for long after a loop, so that a
+/// queue of jobs does not become a storm of questions.
+fn pause(error: &TokenError, now: Instant) -> Option<(Instant, TokenError)> {
+    let asked = error.retry_after().filter(|_| error.is_retryable());
+    let wait = match error.is_loop() {
+        true => {
+            tracing::error!(
+                host = error.host,
+                "the sign-in service says that this credential asks in a loop (AADSTS50196): it rests for {} s",
+                LOOP_PAUSE.as_secs()
+            );
+            LOOP_PAUSE.max(asked.unwrap_or_default())
+        }
+        false => asked?,
+    };
+    Some((now + wait.min(LONGEST_PAUSE), error.clone()))
+}
+
 /// Drops what ended; if that was little, also the tenth that was unused for longest, so that the sorting is rare.
 fn make_room(slots: &mut HashMap<Fingerprint, Slot>, now: Instant) {
     slots.retain(|_, slot| {
         let lives = slot.kept.as_ref().is_some_and(|kept| now < kept.ends_at);
-        lives || slot.flight.is_some() || slot.refreshed.is_some()
+        let paused = slot.paused.as_ref().is_some_and(|(until, _)| now < *until);
+        lives || paused || slot.flight.is_some() || slot.refreshed.is_some()
     });
     if slots.len() <= KEPT - KEPT / 10 {
         return;
@@ -241,11 +284,9 @@ async fn fetch(
     known: &Known,
     request: &TokenRequest,
     refreshed: Option<SecretString>,
+    claims: Option<String>,
 ) -> Result<(Fetched, Option<SecretString>), TokenError> {
-    let host = match &request.grant {
-        Grant::Managed(identity) => identity.host(),
-        _ => request.endpoint.host_str().unwrap_or_default(),
-    };
+    let host = request.endpoint.host_str().unwrap_or_default();
     let unreached = |error| TokenError::new(host, TokenFault::Unreached(error));
     let invalid = |text: String| unreached(Error::Invalid(text));
     let answer = if let Grant::Managed(identity) = &request.grant {
@@ -271,7 +312,11 @@ async fn fetch(
             })?,
         };
         let http = request
-            .to_http_showing(assertion.as_ref(), kept.or(refreshed).as_ref())
+            .to_http_showing(&Shown {
+                assertion,
+                refresh_token: kept.or(refreshed),
+                claims,
+            })
             .map_err(unreached)?;
         client.send(http).await
     };

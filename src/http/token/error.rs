@@ -9,8 +9,11 @@ use super::super::{Answer, Error};
 
 /// Codes of Microsoft Entra that mean a passing trouble on its side (or on the way to an on-premises directory).
 const PASSING_CODES: [u32; 14] = [
-    40010, 50033, 50087, 70012, 80002, 80005, 80014, 90006, 90012, 90024, 90033, 90055, 90090, 50196,
+    40010, 50033, 50087, 70012, 80002, 80005, 80014, 90006, 90012, 90024, 90033, 90055, 90090, LOOP,
 ];
+
+/// Microsoft Entra has seen the same request too often in a short time.
+const LOOP: u32 = 50196;
 
 /// Why there is no token. Its texts come from the endpoint and are shown to modelers; they name no credential of ours.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct TokenError {
     pub fault: TokenFault,
     /// Host of the endpoint.
     pub host: String,
+    /// How long the endpoint is left alone: it was not asked again.
+    wait: Option<Duration>,
 }
 
 /// What happened instead of a token.
@@ -52,7 +57,19 @@ impl TokenError {
         Self {
             fault,
             host: host.to_owned(),
+            wait: None,
         }
+    }
+
+    /// The same, said to somebody who comes while the endpoint is left alone for so long.
+    pub(super) fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Does the endpoint say that it is asked in a loop?
+    pub(super) fn is_loop(&self) -> bool {
+        matches!(self.fault, TokenFault::Refused { aadsts: Some(LOOP), .. })
     }
 
     /// The error of an answer that carries no token.
@@ -115,6 +132,9 @@ impl TokenError {
 
     /// How long the endpoint asked to wait before the next question.
     pub fn retry_after(&self) -> Option<Duration> {
+        if self.wait.is_some() {
+            return self.wait;
+        }
         match &self.fault {
             TokenFault::Refused { answer, .. } => answer.retry_after(),
             _ => None,
@@ -146,7 +166,10 @@ impl std::fmt::Display for TokenError {
                 if let Some(line) = description.as_deref().and_then(|text| text.lines().next()) {
                     write!(f, ": {line}")?;
                 }
-                Ok(())
+                match self.wait {
+                    Some(wait) => write!(f, " (it is left alone for another {} s)", wait.as_secs().max(1)),
+                    None => Ok(()),
+                }
             }
             TokenFault::NoToken { status } => write!(
                 f,

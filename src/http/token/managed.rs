@@ -1,6 +1,7 @@
 //! Managed identities: a token from the machine's own service, without any credential (Azure VMs and AKS nodes: IMDS; App
 //! Service, Functions, Container Apps: an endpoint that the environment names).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
@@ -10,7 +11,7 @@ use url::Url;
 use super::super::{Answer, Client, Error, Method, Request};
 
 /// IMDS's address, the same on every machine.
-pub const IMDS: &str = "http://169.254.169.254/";
+static IMDS: LazyLock<Url> = LazyLock::new(|| Url::parse("http://169.254.169.254/").expect("a URL"));
 /// Pauses before the second and each further try (Microsoft's guidance for IMDS).
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(2),
@@ -43,21 +44,28 @@ pub enum Service {
     },
 }
 
+impl Default for Service {
+    /// The instance metadata service where every machine of Azure has it.
+    fn default() -> Self {
+        Service::Imds(IMDS.clone())
+    }
+}
+
 impl ManagedIdentity {
     /// What tells it from others in the key of a cache.
     pub(super) fn source(&self) -> String {
-        let (kind, url) = match &self.service {
-            Service::Imds(url) => ("imds", url),
-            Service::AppService { endpoint, .. } => ("app service", endpoint),
+        let kind = match &self.service {
+            Service::Imds(_) => "imds",
+            Service::AppService { .. } => "app service",
         };
-        format!("{kind} {url} {}", self.client_id.as_deref().unwrap_or_default())
+        format!("{kind} {}", self.client_id.as_deref().unwrap_or_default())
     }
 
-    /// The host that is asked.
-    pub fn host(&self) -> &str {
+    /// Where the service is.
+    pub fn url(&self) -> &Url {
         match &self.service {
-            Service::Imds(url) => url.host_str().unwrap_or_default(),
-            Service::AppService { endpoint, .. } => endpoint.host_str().unwrap_or_default(),
+            Service::Imds(url) => url,
+            Service::AppService { endpoint, .. } => endpoint,
         }
     }
 

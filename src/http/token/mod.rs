@@ -8,10 +8,13 @@
 pub mod assertion;
 mod cache;
 pub mod certificate;
+mod challenge;
 mod error;
 pub mod federated;
 pub mod managed;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use assertion::Assertion;
 pub use cache::{Fetched, Tokens};

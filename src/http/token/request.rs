@@ -96,6 +96,17 @@ pub enum Grant {
     },
 }
 
+/// What one question shows beside the request's own fields.
+#[derive(Default)]
+pub(super) struct Shown {
+    /// An assertion, made for it.
+    pub(super) assertion: Option<SecretString>,
+    /// The refresh token that replaced the request's own.
+    pub(super) refresh_token: Option<SecretString>,
+    /// What an API wants of the token, JSON.
+    pub(super) claims: Option<String>,
+}
+
 /// How a client shows its id and secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthentication {
@@ -135,7 +146,8 @@ impl TokenRequest {
     }
 
     /// The token that a managed identity has for a resource, e.g. `https://contoso.crm4.dynamics.com`.
-    pub fn managed(identity: ManagedIdentity, endpoint: Url, resource: &str) -> Self {
+    pub fn managed(identity: ManagedIdentity, resource: &str) -> Self {
+        let endpoint = identity.url().clone();
         let mut request = Self::client_credentials(endpoint, SecretString::default(), SecretString::default());
         request.client_secret = None;
         request.grant = Grant::Managed(identity);
@@ -199,15 +211,11 @@ impl TokenRequest {
     /// The HTTP request that asks this.
     #[cfg(test)]
     fn to_http(&self) -> Result<Request, Error> {
-        self.to_http_showing(None, None)
+        self.to_http_showing(&Shown::default())
     }
 
-    /// The HTTP request that asks this, with an assertion for it, and a refresh token that replaces the request's own.
-    pub(super) fn to_http_showing(
-        &self,
-        assertion: Option<&SecretString>,
-        refresh_token: Option<&SecretString>,
-    ) -> Result<Request, Error> {
+    /// The HTTP request that asks this now.
+    pub(super) fn to_http_showing(&self, shown: &Shown) -> Result<Request, Error> {
         let mut request = Request::new(Method::POST, self.endpoint.clone());
         request.total_timeout = Some(std::time::Duration::from_secs(60));
         request.max_answer_bytes = 1024 * 1024;
@@ -218,10 +226,10 @@ impl TokenRequest {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if self.client_authentication == ClientAuthentication::BasicHeader && assertion.is_none() {
+        if self.client_authentication == ClientAuthentication::BasicHeader && shown.assertion.is_none() {
             headers.insert(AUTHORIZATION, self.basic_header()?);
         }
-        request.body = Some(self.form(assertion, refresh_token).into_bytes());
+        request.body = Some(self.form(shown).into_bytes());
         Ok(request)
     }
 
@@ -234,7 +242,7 @@ impl TokenRequest {
         Ok(value)
     }
 
-    fn form(&self, assertion: Option<&SecretString>, refreshed: Option<&SecretString>) -> String {
+    fn form(&self, shown: &Shown) -> String {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         match &self.audience {
             Audience::Absent => {}
@@ -251,7 +259,8 @@ impl TokenRequest {
             }
             Grant::RefreshToken(token) => {
                 form.append_pair("grant_type", "refresh_token");
-                form.append_pair("refresh_token", refreshed.unwrap_or(token).expose_secret());
+                let token = shown.refresh_token.as_ref().unwrap_or(token);
+                form.append_pair("refresh_token", token.expose_secret());
             }
             Grant::Password { username, password } => {
                 form.append_pair("grant_type", "password");
@@ -262,7 +271,10 @@ impl TokenRequest {
         if let Some(scope) = self.scope.as_deref().filter(|scope| !scope.trim().is_empty()) {
             form.append_pair("scope", scope);
         }
-        if let Some(assertion) = assertion {
+        if let Some(claims) = &shown.claims {
+            form.append_pair("claims", claims);
+        }
+        if let Some(assertion) = &shown.assertion {
             form.append_pair("client_id", self.client_id.expose_secret());
             form.append_pair(
                 "client_assertion_type",

@@ -216,7 +216,7 @@ impl Dataverse {
         let answer = match &self.inner.credential {
             Credential::Fetched { tokens, request } if answer.status == 401 => {
                 tracing::info!("Dataverse does not accept the token: fetching a fresh one");
-                tokens.refused(request, &token);
+                tokens.refused(request, &token, &answer);
                 self.send(&exchange, &self.token().await?).await?
             }
             _ => answer,

@@ -24,6 +24,13 @@ pub(super) struct Named<'a> {
     pub(super) name: &'a str,
 }
 
+/// What opens a file, and the field that it is given in.
+#[derive(Clone, Copy)]
+pub(super) struct Password<'a> {
+    pub(super) text: &'a str,
+    pub(super) field: &'a str,
+}
+
 /// Everything that stands in one file.
 #[derive(Default)]
 struct Found {
@@ -32,7 +39,7 @@ struct Found {
 }
 
 /// Reads a certificate, and its key from the same place or from another.
-pub(super) fn read(certificate: Named<'_>, key: Option<Named<'_>>, password: &str) -> Result<Material, String> {
+pub(super) fn read(certificate: Named<'_>, key: Option<Named<'_>>, password: Password<'_>) -> Result<Material, String> {
     let name = certificate.name;
     let Found { certificates, keys } = find(certificate, password)?;
     if certificates.is_empty() {
@@ -68,7 +75,7 @@ fn own_first(key: &RsaKeyPair, certificates: &[Vec<u8>]) -> Option<Vec<Vec<u8>>>
     Some(certificates)
 }
 
-fn find(place: Named<'_>, password: &str) -> Result<Found, String> {
+fn find(place: Named<'_>, password: Password<'_>) -> Result<Found, String> {
     if pfx::looks_like_one(place.bytes) {
         return find_in_pfx(place.bytes, place.name, password);
     }
@@ -84,8 +91,8 @@ fn find(place: Named<'_>, password: &str) -> Result<Found, String> {
     }
 }
 
-fn find_in_pfx(bytes: &[u8], name: &str, password: &str) -> Result<Found, String> {
-    let contents = pfx::read(bytes, password).map_err(|fault| explain(fault, name, password))?;
+fn find_in_pfx(bytes: &[u8], name: &str, password: Password<'_>) -> Result<Found, String> {
+    let contents = pfx::read(bytes, password.text).map_err(|fault| explain(fault, name, password))?;
     let keys = contents.keys.iter();
     Ok(Found {
         keys: keys
@@ -95,7 +102,7 @@ fn find_in_pfx(bytes: &[u8], name: &str, password: &str) -> Result<Found, String
     })
 }
 
-fn find_in_pem(blocks: &[Block], name: &str, password: &str) -> Result<Found, String> {
+fn find_in_pem(blocks: &[Block], name: &str, password: Password<'_>) -> Result<Found, String> {
     let mut found = Found::default();
     for block in blocks {
         let key = match block.label.as_str() {
@@ -106,7 +113,8 @@ fn find_in_pem(blocks: &[Block], name: &str, password: &str) -> Result<Found, St
             "PRIVATE KEY" => RsaKeyPair::from_pkcs8(&block.der),
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(&block.der),
             "ENCRYPTED PRIVATE KEY" => {
-                let der = pfx::private_key(&block.der, password).map_err(|fault| explain(fault, name, password))?;
+                let der =
+                    pfx::private_key(&block.der, password.text).map_err(|fault| explain(fault, name, password))?;
                 RsaKeyPair::from_pkcs8(&der)
             }
             _ => continue,
@@ -120,13 +128,11 @@ fn no_rsa(name: &str) -> String {
     format!("The private key in {name} is no RSA key of 2048 bits or more.")
 }
 
-fn explain(fault: Fault, name: &str, password: &str) -> String {
+fn explain(fault: Fault, name: &str, Password { text, field }: Password<'_>) -> String {
     match fault {
-        Fault::Password if password.is_empty() => {
-            format!("{name} is encrypted, and no password is given (`certificate_password`).")
-        }
+        Fault::Password if text.is_empty() => format!("{name} is encrypted, and no password is given (`{field}`)."),
         Fault::Password => {
-            format!("{name} cannot be opened: the password (`certificate_password`) is wrong, or the file is damaged.")
+            format!("{name} cannot be opened: the password (`{field}`) is wrong, or the file is damaged.")
         }
         Fault::Format => format!(
             "{name} is no PFX file that can be read. `openssl pkcs12 -in x.pfx -out x.pem -nodes` makes PEM of it, if it is one."

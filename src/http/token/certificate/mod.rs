@@ -26,7 +26,7 @@ use serde_json::json;
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::material::{Material, Named};
+use self::material::{Material, Named, Password};
 use self::x509::validity;
 use super::super::{Error, Fingerprint};
 use super::assertion::{Assertion, read as bytes};
@@ -49,6 +49,13 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The algorithm of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Algorithm::Ps256, Algorithm::Rs256]
+            .into_iter()
+            .find(|one| one.name() == name.trim())
+    }
+
     /// Its name in a JWT (RFC 7518).
     pub fn name(self) -> &'static str {
         match self {
@@ -145,7 +152,7 @@ impl Certificate {
     fn name(&self) -> String {
         match &*self.place {
             Place::Files { certificate, .. } => certificate.display().to_string(),
-            Place::Texts { .. } => "the task's certificate".into(),
+            Place::Texts { .. } => "`authentication.clientCertificate`".into(),
         }
     }
 
@@ -166,7 +173,8 @@ impl Certificate {
                 return self
                     .read(
                         (&name, &certificate),
-                        key.as_ref().map(|key| ("the task's private key", key.as_slice())),
+                        key.as_ref()
+                            .map(|key| ("`authentication.clientPrivateKey`", key.as_slice())),
                     )
                     .map(Arc::new);
             }
@@ -196,7 +204,14 @@ impl Certificate {
 
     fn read(&self, (name, bytes): (&str, &[u8]), key: Option<(&str, &[u8])>) -> Result<Loaded, String> {
         let key = key.map(|(name, bytes)| Named { bytes, name });
-        let Material { key, certificates } = material::read(Named { bytes, name }, key, self.password.expose_secret())?;
+        let password = Password {
+            text: self.password.expose_secret(),
+            field: match &*self.place {
+                Place::Files { .. } => "certificate_password",
+                Place::Texts { .. } => "authentication.certificatePassword",
+            },
+        };
+        let Material { key, certificates } = material::read(Named { bytes, name }, key, password)?;
         let unreadable = || format!("The certificate in {name} cannot be read.");
         let own = certificates.first().ok_or_else(unreadable)?;
         let (_, ends) = validity(own).ok_or_else(unreadable)?;
