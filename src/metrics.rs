@@ -2,8 +2,10 @@
 //!
 //! Labels hold names of settings, job types, hosts and statuses, never a value of a job.
 
-use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, text};
@@ -18,6 +20,9 @@ use prometheus_client::registry::Registry;
 const MOST_HOSTS: usize = 200;
 const OTHER_HOSTS: &str = "other";
 
+/// The label of the outcome that most jobs have.
+const COMPLETED: &str = "completed";
+
 /// Seconds: from one round trip on loopback to a lease.
 const BUCKETS: [f64; 15] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0,
@@ -29,9 +34,55 @@ type Counters = Family<Labels, Counter>;
 type Gauges = Family<Labels, Gauge>;
 type Times = Family<Labels, Histogram, fn() -> Histogram>;
 
+/// Numbers that were looked up once. A family makes an owned copy of every label for each search, and some numbers are
+/// counted several times a job.
+struct Found<K, V>(RwLock<HashMap<K, V>>);
+
+impl<K: Hash + Eq, V: Clone> Found<K, V> {
+    fn get<Q>(&self, key: &Q, find: impl FnOnce() -> V) -> V
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(found) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return found.clone();
+        }
+        let found = find();
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(key.to_owned()).or_insert(found).clone()
+    }
+}
+
+impl<K, V> Default for Found<K, V> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+/// What every job of a type is counted by.
+#[derive(Clone)]
+struct JobNumbers {
+    pushed: Counter,
+    polled: Counter,
+    buffered_seconds: Histogram,
+    completed: Counter,
+    seconds: Histogram,
+}
+
+/// How a job came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// On the job stream.
+    Push,
+    /// By a poll of the backlog.
+    Poll,
+}
+
 /// Every number of the process.
 pub struct Metrics {
     registry: Registry,
+    by_job_type: Found<String, Arc<JobNumbers>>,
+    by_command: Found<(&'static str, &'static str), (Counter, Histogram)>,
     jobs: Counters,
     jobs_received: Counters,
     jobs_lost: Counters,
@@ -156,6 +207,8 @@ impl Metrics {
             ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
+            by_job_type: Found::default(),
+            by_command: Found::default(),
             hosts: Mutex::default(),
             refresh: Mutex::default(),
             series,
@@ -186,13 +239,21 @@ impl Metrics {
 
     /// The engine acknowledged an outcome.
     pub fn job_answered(&self, job_type: &str, outcome: &str, took: Duration) {
-        add(&self.jobs, &[("job_type", job_type), ("outcome", outcome)]);
-        time(&self.job_seconds, &[("job_type", job_type)], took);
+        let numbers = self.of_job_type(job_type);
+        numbers.seconds.observe(took.as_secs_f64());
+        match outcome {
+            COMPLETED => numbers.completed.inc(),
+            _ => counter(&self.jobs, &[("job_type", job_type), ("outcome", outcome)]).inc(),
+        };
     }
 
-    /// A job was begun that came by `push` or `poll`.
-    pub fn job_received(&self, job_type: &str, way: &str) {
-        add(&self.jobs_received, &[("job_type", job_type), ("way", way)]);
+    /// A job was begun that came this way.
+    pub fn job_received(&self, job_type: &str, way: Way) {
+        let numbers = self.of_job_type(job_type);
+        match way {
+            Way::Push => numbers.pushed.inc(),
+            Way::Poll => numbers.polled.inc(),
+        };
     }
 
     /// A job ended without an outcome of ours.
@@ -202,7 +263,21 @@ impl Metrics {
 
     /// A pushed job was read, this long after it was sent.
     pub fn job_buffered(&self, job_type: &str, age: Duration) {
-        time(&self.buffered_seconds, &[("job_type", job_type)], age);
+        self.of_job_type(job_type).buffered_seconds.observe(age.as_secs_f64());
+    }
+
+    fn of_job_type(&self, job_type: &str) -> Arc<JobNumbers> {
+        let this = [("job_type", job_type)];
+        let received = |way| counter(&self.jobs_received, &[("job_type", job_type), ("way", way)]);
+        self.by_job_type.get(job_type, || {
+            Arc::new(JobNumbers {
+                pushed: received("push"),
+                polled: received("poll"),
+                buffered_seconds: histogram(&self.buffered_seconds, &this),
+                completed: counter(&self.jobs, &[("job_type", job_type), ("outcome", COMPLETED)]),
+                seconds: histogram(&self.job_seconds, &this),
+            })
+        })
     }
 
     /// A pool's permits.
@@ -217,9 +292,16 @@ impl Metrics {
     }
 
     /// A command got its last answer.
-    pub fn command(&self, command: &str, result: &str, took: Duration) {
-        add(&self.commands, &[("command", command), ("result", result)]);
-        time(&self.command_seconds, &[("command", command)], took);
+    pub fn command(&self, command: &'static str, result: &'static str, took: Duration) {
+        let (times, seconds) = self.by_command.get(&(command, result), || {
+            let labels = [("command", command), ("result", result)];
+            (
+                counter(&self.commands, &labels),
+                histogram(&self.command_seconds, &labels[..1]),
+            )
+        });
+        times.inc();
+        seconds.observe(took.as_secs_f64());
     }
 
     /// A heartbeat was answered.
@@ -281,8 +363,16 @@ fn owned(labels: Texts<'_>) -> Labels {
         .collect()
 }
 
+fn counter(counters: &Counters, labels: Texts<'_>) -> Counter {
+    counters.get_or_create(&owned(labels)).clone()
+}
+
+fn histogram(times: &Times, labels: Texts<'_>) -> Histogram {
+    times.get_or_create(&owned(labels)).clone()
+}
+
 fn add(counters: &Counters, labels: Texts<'_>) {
-    counters.get_or_create(&owned(labels)).inc();
+    counter(counters, labels).inc();
 }
 
 fn set(gauges: &Gauges, labels: Texts<'_>, value: usize) {
@@ -291,7 +381,7 @@ fn set(gauges: &Gauges, labels: Texts<'_>, value: usize) {
 }
 
 fn time(times: &Times, labels: Texts<'_>, took: Duration) {
-    times.get_or_create(&owned(labels)).observe(took.as_secs_f64());
+    histogram(times, labels).observe(took.as_secs_f64());
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::running::Running;
 use super::{STREAMS_CLOSE, Settings};
 use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
-use crate::metrics::metrics;
+use crate::metrics::{Way, metrics};
 
 /// The most that one poll asks for.
 const LARGEST_BATCH: usize = 32;
@@ -27,6 +27,8 @@ const LARGEST_BATCH: usize = 32;
 const POLL_WITHOUT_STREAM: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The pause after a poll that found jobs, where no stream brings what has come meanwhile.
+const POLLS_ALONE_PAUSE: Duration = Duration::from_millis(10);
 /// How long an intake without a job sits on the last permit while another waits for it.
 const SHARE_TICKET: Duration = Duration::from_millis(100);
 /// How often it is noted that nothing was pushed.
@@ -96,7 +98,13 @@ impl Intake {
             .stream_enabled
             .then(|| Push::new(self.engine.clone(), self.subscription.clone()));
         // Replicas that start together must not ask together for ever.
-        let mut backlog = Backlog::due_in(self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64()));
+        let first = self.poll_interval.min(FIRST_PAUSE).mul_f64(fastrand::f64());
+        let after_some = if self.stream_enabled {
+            FIRST_PAUSE
+        } else {
+            POLLS_ALONE_PAUSE
+        };
+        let mut backlog = Backlog::due_in(first, after_some);
         let mut doubt = Doubt::from(0, self.poll_interval);
         loop {
             let permit = tokio::select! {
@@ -196,7 +204,7 @@ impl Intake {
         let lease = Lease::new(read.before(age.most), length);
         metrics().job_buffered(self.job_type(), age.least);
         if age.least <= length / 3 && age.most < length {
-            metrics().job_received(self.job_type(), "push");
+            metrics().job_received(self.job_type(), Way::Push);
             return self.running.begin(job, permit, lease);
         }
         tracing::info!(job = job.key, ?age, "lay too long in a buffer; not begun");
@@ -285,7 +293,7 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
                 for job in jobs {
                     match permits.pop() {
                         Some(permit) => {
-                            metrics().job_received(&subscription.job_type, "poll");
+                            metrics().job_received(&subscription.job_type, Way::Poll);
                             running.begin(job, permit, lease);
                         }
                         // More than was asked for: not ours to keep.
@@ -320,16 +328,19 @@ struct Backlog {
     asking: Option<JoinHandle<Found>>,
     at: Instant,
     pause: Duration,
+    /// The pause after a poll that found jobs, though not as many as it asked for.
+    after_some: Duration,
     /// Polls that found jobs.
     hits: usize,
 }
 
 impl Backlog {
-    fn due_in(pause: Duration) -> Self {
+    fn due_in(pause: Duration, after_some: Duration) -> Self {
         Self {
             asking: None,
             at: Instant::now() + pause,
             pause: FIRST_PAUSE,
+            after_some,
             hits: 0,
         }
     }
@@ -360,7 +371,7 @@ impl Backlog {
                 self.pause = FIRST_PAUSE;
                 idle
             }
-            Found::Some(_) => FIRST_PAUSE,
+            Found::Some(_) => self.after_some,
             Found::Nothing => {
                 let pause = self.pause;
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -138,7 +138,8 @@ impl Running {
                 (After::Free, guard) => running.begin_next(guard.let_go()),
             }
         };
-        self.tasks.spawn(traced(trace, working).instrument(span));
+        // Boxed: what wraps and spawns it would copy its several KiB each time.
+        self.tasks.spawn(traced(trace, working.boxed()).instrument(span));
     }
 
     /// A parked job is not ours any more, or was handed back.
@@ -262,7 +263,9 @@ impl Running {
                 })
             });
         tokio::pin!(work);
+        // The work first: most jobs are young when they end, and need no timer.
         let lost = tokio::select! {
+            biased;
             outcome = &mut work => return Ok(outcome),
             lost = hold.keep_alive() => lost,
         };
