@@ -88,6 +88,7 @@ contract! {
         an_unknown_job_is_not_found
         a_completed_job_is_not_found
         a_cancelled_instance_leaves_nothing_behind
+        setting_no_variable_tells_whether_an_element_is_there_and_changes_nothing
         retries_must_be_positive
     }
     incidents {

@@ -100,16 +100,15 @@ async fn walk(identities: &Identities, name: &str, organization: &Organization, 
         well
     };
     let found = identities.find(name).map_err(|error| error.message);
-    let known = found.as_ref().map(|identity| {
-        let goes = identity.hosts.iter().any(|host| host.matches(organization.url()));
-        match goes {
+    let known = found
+        .as_ref()
+        .map(|identity| match identity.goes_to(organization.url()) {
             true => Ok(format!("'{name}' signs in with {}", identity.sign_in.label())),
             false => Err(format!(
                 "'{name}' may not be used for {}: add it to [identities.{name}] hosts",
                 organization.url().host_str().unwrap_or_default()
             )),
-        }
-    });
+        });
     if !took("identity", known.unwrap_or_else(|error| Err(error.clone()))) {
         return;
     }

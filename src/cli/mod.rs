@@ -11,6 +11,7 @@ mod lint;
 mod output;
 mod policy;
 mod run;
+mod runs;
 mod sandbox;
 mod settings;
 mod shown;
@@ -52,6 +53,7 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Call(call::Args),
+    Runs(runs::Args),
     Check(check::Args),
     Lint(lint::Args),
     Feel(feel::Args),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Call(args) => call::run(args).await,
+            Command::Runs(args) => runs::run(args).await,
             Command::Check(args) => check::run(args).await,
             Command::Lint(args) => lint::run(args).await,
             Command::Feel(args) => feel::run(&args),

@@ -273,6 +273,11 @@ impl Identities {
 }
 
 impl Settings {
+    /// May its tokens go there?
+    pub fn goes_to(&self, url: &Url) -> bool {
+        self.hosts.iter().any(|host| host.matches(url))
+    }
+
     fn check(&self, url: &Url, scope: &SecretScope<'_>, connector: &str) -> Result<(), JobError> {
         let name = &self.name;
         let refused = |message: String| {
@@ -298,7 +303,7 @@ impl Settings {
                 )));
             }
         }
-        if !self.hosts.iter().any(|host| host.matches(url)) {
+        if !self.goes_to(url) {
             let host = match (url.host_str().unwrap_or_default(), url.port()) {
                 (host, Some(port)) => format!("{host}:{port}"),
                 (host, None) => host.to_owned(),

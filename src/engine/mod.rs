@@ -9,6 +9,7 @@ mod connect;
 pub mod credentials;
 pub mod gateway;
 pub mod intake;
+mod presence;
 mod probe;
 pub mod processes;
 mod upkeep;

@@ -8,6 +8,7 @@ use tonic::Code;
 
 use crate::activation::{one_task, open_stream};
 use crate::subject::*;
+use crate::variables::two_tasks;
 
 /// A job whose time is over; nobody has taken it again.
 async fn lapsed(subject: &Subject, job_type: &str) -> ActivatedJob {
@@ -221,6 +222,38 @@ pub async fn a_cancelled_instance_leaves_nothing_behind(subject: Subject) {
     refused(variables, Code::NotFound, "no such element");
     refused(subject.complete(&job, json!({})).await, Code::NotFound, "no such job");
     refused(subject.cancel(instance).await, Code::NotFound, "no such process");
+}
+
+pub async fn setting_no_variable_tells_whether_an_element_is_there_and_changes_nothing(subject: Subject) {
+    let (process, one, two) = two_tasks(&subject, "").await;
+    let instance = subject.start(&process, json!({"a": 1})).await;
+    let job = subject.job_for(&one, 2_000).await;
+    let element = job.element_instance_key;
+    subject
+        .set_variables(element, json!({"journal": {"run": "r-1"}}), true)
+        .await
+        .unwrap();
+    for key in [element, instance] {
+        for _ in 0..3 {
+            subject.set_variables(key, json!({}), true).await.unwrap();
+        }
+    }
+    // Retries and variables are what they would have been.
+    wait_for_lapse(&subject, &job).await;
+    let again = subject.job(&one).await;
+    assert_eq!((again.key, again.retries), (job.key, job.retries));
+    assert_eq!(variables(&again), json!({"a": 1, "journal": {"run": "r-1"}}));
+    subject.complete(&again, json!({})).await.unwrap();
+
+    // The task is gone, the process is not.
+    let next = subject.job(&two).await;
+    assert_eq!(variables(&next), json!({"a": 1}));
+    let gone = subject.set_variables(element, json!({}), true).await;
+    refused(gone, Code::NotFound, "no such element");
+    subject.set_variables(instance, json!({}), true).await.unwrap();
+    subject.cancel(instance).await.unwrap();
+    let gone = subject.set_variables(instance, json!({}), true).await;
+    refused(gone, Code::NotFound, "no such element");
 }
 
 pub async fn retries_must_be_positive(subject: Subject) {

@@ -9,7 +9,7 @@ use crate::process::{chain, file, mapping, subprocess, task};
 use crate::subject::*;
 
 /// A process with two tasks; returns its id and their job types.
-async fn two_tasks(subject: &Subject, first: &str) -> (String, String, String) {
+pub async fn two_tasks(subject: &Subject, first: &str) -> (String, String, String) {
     let (process, one, two) = (unique("process"), unique("one"), unique("two"));
     let content = chain("", &[task("one", &one, first), task("two", &two, "")]);
     subject.deploy(&file(&process, &content, "")).await;

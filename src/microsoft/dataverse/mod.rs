@@ -8,6 +8,7 @@ mod codes;
 mod error;
 pub mod files;
 mod gate;
+pub mod live;
 mod odata;
 mod organization;
 pub mod rows;
