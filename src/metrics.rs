@@ -91,6 +91,7 @@ pub struct Metrics {
     permits: Gauges,
     permits_free: Gauges,
     jobs_parked: Gauge,
+    starts_waiting: Gauges,
     commands: Counters,
     command_seconds: Times,
     heartbeats: Counters,
@@ -177,6 +178,11 @@ impl Metrics {
             permits: registered!("permits", "Jobs that may be worked on at once", Gauges::default()),
             permits_free: registered!("permits_free", "Permits that nobody has", Gauges::default()),
             jobs_parked: registered!("jobs_parked", "Jobs that wait without a permit", Gauge::default()),
+            starts_waiting: registered!(
+                "starts_waiting",
+                "Starts of desktop flows that wait for their turn, by what they wait for",
+                Gauges::default()
+            ),
             commands: registered!(
                 "commands",
                 "Commands to the engine, by what came of them",
@@ -289,6 +295,11 @@ impl Metrics {
     /// Jobs that wait without a permit.
     pub fn parked(&self, jobs: usize) {
         self.jobs_parked.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// Starts that wait for their turn, for one of the reasons.
+    pub fn starts_waiting(&self, reason: &str, starts: usize) {
+        set(&self.starts_waiting, &[("reason", reason)], starts);
     }
 
     /// A command got its last answer.

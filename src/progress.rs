@@ -43,6 +43,11 @@ pub enum Step {
         /// How long.
         pause: Duration,
     },
+    /// A start waits for its turn.
+    StartWaits {
+        /// `pace`, `running` (as many runs as may) or `paused`.
+        reason: &'static str,
+    },
     /// A start has come to one of its points.
     Start(StartPoint),
     /// It was found out what became of a start.

@@ -278,6 +278,34 @@ fn a_job_type_may_have_permits_of_its_own() {
     }
 }
 
+#[test]
+fn starts_have_a_pace_limits_and_pauses() {
+    let file = TestFile::new(
+        "turns",
+        "[desktop_flow]\nstarts_per_minute = 60\npause = [\"Book*\", \"a8a8\"]\n\
+         [[desktop_flow.limit]]\nconnections = [\"accounting_*\"]\nmax_running = 4\n",
+    );
+    let turns = load(&file.flags(), &[]).unwrap().connectors.desktop_flow.turns;
+    assert_eq!((turns.starts_per_minute, turns.max_running), (60, None));
+    let paused: Vec<String> = turns.pause.iter().map(ToString::to_string).collect();
+    assert_eq!(paused, ["book*", "a8a8"]);
+    assert_eq!(turns.limits.len(), 1);
+    assert_eq!(turns.limits[0].max_running, 4);
+
+    let wrong = TestFile::new(
+        "wrong-turns",
+        "[desktop_flow]\nstarts_per_minute = 0\n\
+         [[desktop_flow.limit]]\nconnections = []\nmax_running = 0\n",
+    );
+    let faults = faults(&wrong.flags(), &[]);
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    let unknown = TestFile::new(
+        "unknown-turns",
+        "[[desktop_flow.limit]]\nconnection = [\"a\"]\nmax_running = 1\n",
+    );
+    assert!(self::faults(&unknown.flags(), &[])[0].contains("a limit has `connections`"));
+}
+
 /// The committed text must be what the table of settings says; `DESKHAND_BLESS=1 cargo test --test config` writes it.
 fn assert_current(name: &str, path: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -302,6 +302,59 @@ async fn the_admin_port_counts_changes_the_log_and_says_why_it_is_not_ready() {
     assert_eq!(deskhand.ended().0.code(), Some(0));
 }
 
+/// One of our commands, as text: exit code, stdout, stderr.
+async fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_deskhand"))
+        .args(arguments)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_worker_is_paused_and_resumed_and_says_what_is_forgotten() {
+    let gateway = FakeGateway::start().await;
+    let (url, admin) = (gateway.url(), free_address().await);
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("DESKHAND_ADMIN_LISTEN", admin.as_str()),
+        ("DESKHAND_DESKTOP_FLOW_PAUSE", "always"),
+    ];
+    let mut deskhand = Deskhand::start(&["run"], &environment);
+    deskhand.until("the engine is there");
+
+    let (code, said, _) = command(&["pause", "--at", &admin, "Book invoice", "accounting_*"]).await;
+    assert_eq!(code, Some(0));
+    for line in [
+        "always is paused until the setting desktop_flow.pause is changed",
+        "book invoice is paused until it is resumed or this worker ends",
+        "accounting_* is paused until it is resumed or this worker ends",
+    ] {
+        assert!(said.lines().any(|one| one == line), "{said}");
+    }
+    let (code, said, _) = command(&["resume", "--at", &admin, "--json", "Book invoice"]).await;
+    assert_eq!(code, Some(0));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["waiting"], 0);
+    assert_eq!(said["paused"].as_array().unwrap().len(), 2);
+    for (pattern, why) in [("always", "desktop_flow.pause"), ("Book invoice", "is not paused")] {
+        let (code, _, said) = command(&["resume", "--at", &admin, pattern]).await;
+        assert!(code == Some(1) && said.contains(why), "{said}");
+    }
+    let (code, said, _) = command(&["pause", "--at", &admin]).await;
+    assert!(code == Some(0) && said.contains("accounting_*"), "{said}");
+    deskhand.signal("TERM");
+    let line = deskhand.until("ends with this worker");
+    assert!(line.contains("accounting_*"), "{line}");
+    assert_eq!(deskhand.ended().0.code(), Some(0));
+    let (code, ..) = command(&["pause", "--at", &admin]).await;
+    assert_eq!(code, Some(69));
+}
+
 async fn free_address() -> String {
     tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

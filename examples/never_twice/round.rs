@@ -200,6 +200,7 @@ fn environment(address: &str) -> Vec<(String, String)> {
         text("DESKHAND_WORKER_POLL_INTERVAL", "400ms"),
         text("DESKHAND_WORKER_MAX_JOBS", "64"),
         text("DESKHAND_DESKTOP_FLOW_NAMESPACE", "campaign"),
+        text("DESKHAND_DESKTOP_FLOW_STARTS_PER_MINUTE", "1000000"),
         text("DESKHAND_DESKTOP_FLOW_TOKEN_URL", "https://tokens.example.com/"),
         text("DESKHAND_DESKTOP_FLOW_START_TIMEOUT", &millis(weather::START_TIMEOUT)),
         text("DESKHAND_DESKTOP_FLOW_SETTLE_TIME", &millis(weather::SETTLE)),

@@ -1,9 +1,11 @@
 //! The port for operations: `/live` (the process serves), `/ready` (the engine was seen once, and we are not stopping),
-//! `/metrics` (OpenMetrics), `/log-level` (read and change what is logged).
+//! `/metrics` (OpenMetrics), `/log-level` (read and change what is logged), `/pauses` (flows that start nothing: GET shows
+//! them, POST and DELETE with a pattern begin and end a pause).
 //!
 //! None asks the engine: a broker's outage must not make an orchestrator restart every worker.
 
 mod log_level;
+pub mod pauses;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::metrics;
+use crate::runs::turns::Turns;
 use crate::secrets::Known;
 pub use log_level::LogLevel;
 
@@ -71,6 +74,7 @@ struct Operations {
     readiness: Readiness,
     log_level: LogLevel,
     known: Known,
+    turns: Option<Turns>,
 }
 
 /// Serves the port until the process ends; gives the address that was taken. No text leaves with a secret of `known`.
@@ -82,6 +86,7 @@ pub async fn start(
     readiness: Readiness,
     log_level: LogLevel,
     known: Known,
+    turns: Option<Turns>,
 ) -> std::io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
@@ -89,15 +94,17 @@ pub async fn start(
         readiness,
         log_level,
         known,
+        turns,
     };
     let routes = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(numbers))
         .route("/log-level", get(what_is_logged).put(log_this))
+        .route("/pauses", get(pauses::shown).post(pauses::pause).delete(pauses::resume))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(operations);
-    tracing::info!(%address, "port for operations: /live, /ready, /metrics, /log-level");
+    tracing::info!(%address, "port for operations: /live, /ready, /metrics, /log-level, /pauses");
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Ok(address)
 }

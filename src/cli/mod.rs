@@ -8,7 +8,9 @@ mod harden;
 mod healthcheck;
 mod identity;
 mod lint;
+mod operations;
 mod output;
+mod pause;
 mod policy;
 mod run;
 mod runs;
@@ -60,6 +62,8 @@ enum Command {
     Sandbox(sandbox::Args),
     Simulate(simulate::Args),
     Healthcheck(healthcheck::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
 }
 
 /// Does what the command line asks for.
@@ -103,6 +107,8 @@ pub fn main() -> ExitCode {
             Command::Sandbox(args) => sandbox::run(args).await,
             Command::Simulate(args) => simulate::run(args).await,
             Command::Healthcheck(args) => healthcheck::run(args).await,
+            Command::Pause(args) => pause::pause(args).await,
+            Command::Resume(args) => pause::resume(args).await,
         }
     });
     // What is left (a task that would not let go, a blocked read) must not hold up the end.

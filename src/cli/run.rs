@@ -24,6 +24,7 @@ use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
 use crate::runs::callback::Receiver;
+use crate::runs::turns::Turns;
 use crate::secrets::Known;
 use crate::secrets::allow_list::AllowList;
 use crate::secrets::masked_output::MaskedOutput;
@@ -78,8 +79,16 @@ pub(super) async fn run(args: Args) -> ExitCode {
         }
     }
     let readiness = Readiness::default();
+    let turns = parts.pipeline.connectors().find_map(|connector| connector.turns());
     if let Some(listen) = config.admin
-        && let Err(error) = admin::start(listen, readiness.clone(), log_level, config.known.clone()).await
+        && let Err(error) = admin::start(
+            listen,
+            readiness.clone(),
+            log_level,
+            config.known.clone(),
+            turns.clone(),
+        )
+        .await
     {
         return not_started("the port for operations", listen, &error);
     }
@@ -114,6 +123,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     )
     .await;
     seen.abort();
+    forget_pauses(turns.as_ref());
     match ended {
         Ended::Drained => {
             tracing::info!("stopped; nothing was left behind");
@@ -126,6 +136,17 @@ pub(super) async fn run(args: Args) -> ExitCode {
             );
             ExitCode::from(FAILURE)
         }
+    }
+}
+
+/// Pauses that were begun while we ran end with us: nobody shall find out by a start that was not wanted.
+fn forget_pauses(turns: Option<&Turns>) {
+    let paused = turns.map(Turns::paused).unwrap_or_default();
+    for paused in paused.iter().filter(|paused| !paused.by_setting) {
+        tracing::warn!(
+            pattern = %paused.pattern,
+            "the pause that was begun by hand ends with this worker; desktop_flow.pause would outlast it"
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::identities::{IdentityText, KEYS};
 use super::settings::{SETTINGS, Setting};
+use super::turns::LimitText;
 use super::values::Kind;
 use super::{Environment, Fault, Flags};
 use crate::spelling::nearest;
@@ -15,6 +16,7 @@ use crate::spelling::nearest;
 const DEFAULT_NAME: &str = "deskhand.toml";
 const NAMED_BY: &str = "DESKHAND_CONFIG";
 const RULES: &str = "secrets.rule";
+const LIMITS: &str = "desktop_flow.limit";
 const CONNECTORS: &str = "connectors";
 const IDENTITIES: &str = "identities";
 
@@ -24,6 +26,7 @@ pub struct File {
     pub(super) name: String,
     pub(super) values: HashMap<&'static str, String>,
     pub(super) rules: Vec<RuleText>,
+    pub(super) limits: Vec<LimitText>,
     pub(super) connectors: BTreeMap<String, ConnectorText>,
     pub(super) identities: BTreeMap<String, IdentityText>,
 }
@@ -143,6 +146,15 @@ impl File {
             self.rules = value.try_into().map_err(|error: toml::de::Error| {
                 fault(format!(
                     "{}; a rule has `name`, `hosts` and perhaps `connectors`, `processes`, `tenants`",
+                    error.message()
+                ))
+            })?;
+            return Ok(());
+        }
+        if key == LIMITS {
+            self.limits = value.try_into().map_err(|error: toml::de::Error| {
+                fault(format!(
+                    "{}; a limit has `connections`, a list of texts, and `max_running`, a whole number",
                     error.message()
                 ))
             })?;

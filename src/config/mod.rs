@@ -13,6 +13,7 @@ pub mod settings;
 mod sources;
 mod starts;
 mod stores;
+mod turns;
 mod values;
 
 use std::net::SocketAddr;
@@ -219,6 +220,7 @@ impl Config {
                         ..Default::default()
                     },
                     once,
+                    turns: turns::settings(s),
                     plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },

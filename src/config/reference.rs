@@ -53,6 +53,13 @@ pub fn file() -> String {
          #processes = [\"invoice-*\"]\n",
     );
     text.push_str(
+        "\n# Runs that may go on at once, counted together for these connections: those that lead to one machine group. The\n\
+         # first block that names a connection counts for it, before desktop_flow.max_running.\n\
+         #[[desktop_flow.limit]]\n\
+         #connections = [\"a8a85e2f-1dec-44ce-8814-a37c34234317\", \"accounting_*\"]\n\
+         #max_running = 4\n",
+    );
+    text.push_str(
         "\n# Permits of a job type's own, one block a job type: so many of its jobs are worked on at once, beside\n\
          # worker.max_jobs for all others. Slow jobs of one type then never keep those of another waiting.\n\
          #[connectors.\"io.camunda:http-json:1\"]\n\

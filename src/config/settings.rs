@@ -172,6 +172,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("desktop_flow.settle_time", Kind::Duration, "", "How long a start may still be executed after its sender has given it up. Default: start_timeout and two minutes, Dataverse's own limit."),
     setting("desktop_flow.visibility", Kind::Duration, "30s", "How long the row of a run may be unreadable after it was accepted: each start is looked for again after so long."),
     setting("desktop_flow.look_first", Kind::Choice(&["when-uncertain", "always"]), "when-uncertain", "When to look for a run before a task's first start. always: after the engine was restored from a backup, until its old tasks are through."),
+    setting("desktop_flow.starts_per_minute", Kind::Count, "70", "Runs of one connection that are started in a minute at most; further starts wait. Dataverse allows 70. Each replica counts its own."),
+    setting("desktop_flow.max_running", Kind::Count, "0", "Runs of one connection that may go on at once; further starts wait. 0: any number. Several connections of one machine group are counted together by a [[desktop_flow.limit]]. Each replica counts its own."),
+    setting("desktop_flow.pause", Kind::List, "", "Flows (ids or names) and connections that start nothing while runs that go on are waited for; * stands for any characters. `deskhand pause` does the same until the worker ends."),
     setting("desktop_flow.plain_http_hosts", Kind::List, "", "Hosts beside loopback that may be spoken to without TLS, e.g. a simulator in a container network."),
     setting("feel.fuel", Kind::Count, "5000000", "Steps that one evaluation of a FEEL expression may take; an error about a limit names its setting."),
     setting("feel.deadline", Kind::Duration, "1s", "How long one evaluation may last."),
@@ -188,6 +191,6 @@ pub const SETTINGS: &[Setting] = &[
         .flag("log-format"),
     setting("callback.listen", Kind::Text, "", "Address where Dataverse's word that a run has ended is heard, e.g. 0.0.0.0:9700. Empty: runs are only looked at."),
     setting("callback.public_url", Kind::Text, "", "The same place as Dataverse sees it: https, a DNS name, e.g. https://hooks.example.com/deskhand. A random token is appended for each run."),
-    setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready, /metrics, /log-level), e.g. 0.0.0.0:9600. Empty: no such port.")
+    setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready, /metrics, /log-level, /pauses), e.g. 0.0.0.0:9600. Empty: no such port.")
         .flag("admin-listen"),
 ];

@@ -11,6 +11,7 @@ use super::Fault;
 use super::file::File;
 use super::identities::IdentityText;
 use super::settings::Setting;
+use super::turns::LimitText;
 use super::values::{self, Kind};
 use crate::connector::JOB_TYPES;
 use crate::http::guard::Allowed;
@@ -362,6 +363,17 @@ impl<'a> Sources<'a> {
             }
         }
         rules
+    }
+
+    /// The limits of the file, each with its place.
+    pub(super) fn limit_texts(&mut self) -> Vec<(String, LimitText)> {
+        let texts = std::mem::take(&mut self.file.limits);
+        let place = |at: usize| format!("{}, desktop_flow.limit number {}", self.file.name, at + 1);
+        texts
+            .into_iter()
+            .enumerate()
+            .map(|(at, text)| (place(at), text))
+            .collect()
     }
 
     /// The job types that have permits of their own, and how many.

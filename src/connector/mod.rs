@@ -22,6 +22,7 @@ use crate::job::Job;
 use crate::outcome::JobError;
 use crate::progress::Progress;
 use crate::runs::Watcher;
+use crate::runs::turns::Turns;
 use crate::secrets::redaction::Secret;
 use crate::secrets::{Bound, Policy, Redactor};
 use desktop_flow::DesktopFlow;
@@ -38,6 +39,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Who waits for runs, if this connector does: callbacks of runs go there.
     fn watcher(&self) -> Option<Watcher> {
+        None
+    }
+
+    /// Whose turn it is to start a run, if this connector starts any.
+    fn turns(&self) -> Option<Turns> {
         None
     }
 
@@ -90,6 +96,11 @@ pub trait Place: Send + Sync {
     /// The same question for somebody who cannot borrow this: the connection that is about to write the request.
     fn lease(&self) -> Arc<dyn Fn() -> Duration + Send + Sync> {
         Arc::new(|| Duration::MAX)
+    }
+
+    /// Was the job given to this worker more than once while it had it? Somebody else may have had it in between.
+    fn was_given_again(&self) -> bool {
+        false
     }
 
     /// Lets go of everything while parked. After [`Place::park`] said yes the connector may call this, and then returns

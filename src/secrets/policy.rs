@@ -302,7 +302,7 @@ pub(super) fn shell_pattern(pattern: &str) -> String {
 }
 
 /// Does the text match the pattern, where `*` stands for any characters? In time linear in each part's search.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

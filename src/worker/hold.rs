@@ -258,6 +258,10 @@ impl Place for EngineHold<'_> {
         Arc::new(move || grip.left())
     }
 
+    fn was_given_again(&self) -> bool {
+        self.grip.was_renewed()
+    }
+
     fn sleep(&self, sleep: Sleep) {
         *self.sleep.lock().unwrap_or_else(PoisonError::into_inner) = Some(sleep);
     }

@@ -1,5 +1,6 @@
 //! A job's lease: how long the job is surely ours.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(super) struct Grip {
     clock: Clock,
     lease: Mutex<Lease>,
     token: Mutex<Option<String>>,
+    renewed: AtomicBool,
 }
 
 impl Grip {
@@ -51,6 +53,7 @@ impl Grip {
             clock,
             lease: Mutex::new(lease),
             token: Mutex::new(token),
+            renewed: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +73,7 @@ impl Grip {
     /// The engine gave us the job again: its newest lease and token are the ones that count.
     pub(super) fn renew(&self, lease: Lease, token: Option<String>) {
         self.set(lease);
+        self.renewed.store(true, Ordering::SeqCst);
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
@@ -77,6 +81,11 @@ impl Grip {
     pub(super) fn shorten(&self, length: Duration) {
         let mut lease = self.lock();
         lease.length = lease.length.min(length);
+    }
+
+    /// Has the engine given us the job again?
+    pub(super) fn was_renewed(&self) -> bool {
+        self.renewed.load(Ordering::SeqCst)
     }
 
     pub(super) fn left(&self) -> Duration {

@@ -10,7 +10,7 @@ use deskhand::http::token::Tokens;
 use deskhand::job::Job;
 use deskhand::outcome::JobError;
 use deskhand::progress::{Progress, Step};
-use deskhand::runs::Pace;
+use deskhand::runs::{Pace, turns};
 use deskhand::sandbox::power_automate::{
     BOOK_INVOICE, CLIENT_ID, CONNECTION, Effect, Fault, RequestRecord, RouteName, Simulator, World,
 };
@@ -105,6 +105,10 @@ pub fn settings() -> Settings {
             settle_time: Some(Duration::from_millis(300)),
             visibility: Duration::from_millis(200),
             ..once::Settings::default()
+        },
+        turns: turns::Settings {
+            starts_per_minute: 100_000,
+            ..turns::Settings::default()
         },
         missing_grace: Duration::from_secs(5),
         longest_pause: Duration::from_secs(2),

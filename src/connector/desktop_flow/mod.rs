@@ -57,7 +57,7 @@ use tokio::time::Instant;
 
 use self::input::{Input, Operation, Start, VARIABLES};
 use self::once::Once;
-use self::parked::Canceller;
+use self::parked::{Canceller, Woke};
 use self::schemas::Schemas;
 use super::http_json::Starts;
 use super::identity::Identities;
@@ -69,6 +69,7 @@ use crate::microsoft::dataverse::{Dataverse, Gates, Timeouts};
 use crate::microsoft::entra;
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
+use crate::runs::turns::{self, Turns};
 use crate::runs::{Pace, Watcher, journal, watcher};
 use crate::secrets::Policy;
 
@@ -88,6 +89,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How starts are kept from happening twice.
     pub once: once::Settings,
+    /// How many runs may be started and go on at once.
+    pub turns: turns::Settings,
     /// How often a run is looked at.
     pub pace: Pace,
     /// How long a run that was just started may be unreadable before it counts as lost.
@@ -111,6 +114,7 @@ impl Default for Settings {
         Self {
             timeouts: Timeouts::default(),
             once: once::Settings::default(),
+            turns: turns::Settings::default(),
             pace: Pace::default(),
             missing_grace: Duration::from_secs(30),
             queries_per_second: 10.0,
@@ -134,6 +138,7 @@ pub struct DesktopFlow {
     canceller: Canceller,
     schemas: Schemas,
     once: Arc<Once>,
+    turns: Turns,
     identities: Option<Arc<Identities>>,
 }
 
@@ -146,7 +151,8 @@ impl DesktopFlow {
             queries_per_second: settings.queries_per_second,
             ..watcher::Settings::default()
         });
-        let once = Arc::new(Once::new(settings.once.clone()));
+        let turns = Turns::new(settings.turns.clone());
+        let once = Arc::new(Once::new(settings.once.clone(), turns.clone(), watcher.clone()));
         Self {
             http,
             tokens,
@@ -157,6 +163,7 @@ impl DesktopFlow {
             schemas: Schemas::default(),
             watcher,
             once,
+            turns,
             identities: None,
         }
     }
@@ -244,6 +251,10 @@ impl Connector for DesktopFlow {
         Some(self.watcher.clone())
     }
 
+    fn turns(&self) -> Option<Turns> {
+        Some(self.turns.clone())
+    }
+
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
         Box::pin(self.run(call))
     }
@@ -278,7 +289,11 @@ impl Session<'_> {
     /// Gives `{flowSessionId, licenseCheck}`; `licenseCheck` is null where Dataverse did not say, and for a run that an
     /// earlier activation of this job started.
     async fn trigger(&self, start: &Start) -> Result<Response, JobError> {
-        let started = self.start_or_adopt(start).await?;
+        let called = match self.news() {
+            Woke::ToStart(ticket) => Some(ticket),
+            _ => None,
+        };
+        let started = self.start_or_adopt(start, called).await?;
         Ok(json!({
             "flowSessionId": started.entry.run,
             "licenseCheck": started.license_check,

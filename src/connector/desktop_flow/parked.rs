@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Session;
 use super::input::Wait;
-use super::once::Started;
+use super::once::{Started, Ticket};
 use crate::connector::{Sleep, Sleeper, Wake};
 use crate::job::Job;
 use crate::microsoft::Class;
@@ -39,10 +39,32 @@ pub(super) struct Woken {
     license_check: Option<LicenseCheck>,
 }
 
+/// Why a job was woken.
+pub(super) enum Woke {
+    /// It was not.
+    Not,
+    /// It is its turn to start a run.
+    ToStart(Ticket),
+    /// Its run is over, or waiting is.
+    RunOver(Box<Started>, Result<Ended, WaitError>),
+}
+
 impl Session<'_> {
-    /// The run that this job slept for, if it is a job that was woken.
-    pub(super) fn woken(&self) -> Option<(Started, Result<Ended, WaitError>)> {
-        let woken = self.call.place.news()?.downcast::<Woken>().ok()?;
+    /// What this job slept for, if it is a job that was woken.
+    pub(super) fn news(&self) -> Woke {
+        let Some(news) = self.call.place.news() else {
+            return Woke::Not;
+        };
+        match Ticket::of(news) {
+            Ok(ticket) => Woke::ToStart(ticket),
+            Err(news) => match news.downcast::<Woken>().ok().and_then(|woken| self.run_over(*woken)) {
+                Some((started, result)) => Woke::RunOver(Box::new(started), result),
+                None => Woke::Not,
+            },
+        }
+    }
+
+    fn run_over(&self, woken: Woken) -> Option<(Started, Result<Ended, WaitError>)> {
         let job = self.call.job;
         match journal::read(&self.call.input.variables, job.element_instance_key) {
             Found::Run(entry) if !matches!(entry.fate, Fate::Settled(_)) => Some((

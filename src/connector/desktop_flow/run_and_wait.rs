@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::input::{Start, Wait, WantedOutputs};
 use super::once::Started;
 use super::outputs::{self, Outputs};
-use super::parked::asleep;
+use super::parked::{Woke, asleep};
 use super::{Session, failures, refusals};
 use crate::connector::Response;
 use crate::microsoft::Class;
@@ -29,9 +29,10 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(120);
 impl Session<'_> {
     /// Gives `{flowSessionId, statusCode, status, outputs, outputsFile?, startedOn, completedOn, licenseCheck?}`.
     pub(super) async fn run_and_wait(&self, start: Start, wait: Wait) -> Result<Response, JobError> {
-        let (started, woken) = match self.woken() {
-            Some((started, result)) => (started, Some(result)),
-            None => (self.start_or_adopt(&start).await?, None),
+        let (started, woken) = match self.news() {
+            Woke::RunOver(started, result) => (*started, Some(result)),
+            Woke::ToStart(ticket) => (self.start_or_adopt(&start, Some(ticket)).await?, None),
+            Woke::Not => (self.start_or_adopt(&start, None).await?, None),
         };
         // A parked job shall cost little: what was only needed for the start goes.
         drop(start);

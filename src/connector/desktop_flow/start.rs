@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::input::{FlowChoice, Start};
-use super::once::{Before, Started, Starter, Wanted};
+use super::once::{Before, Started, Starter, Ticket, Wanted};
 use super::{refusals, schema};
 use serde_json::Value;
 
@@ -10,16 +10,28 @@ use crate::microsoft::dataverse::Guid;
 use crate::outcome::JobError;
 
 impl Session<'_> {
-    /// The run of this entry into the task: adopted if there is one, else started.
-    pub(super) async fn start_or_adopt(&self, start: &Start) -> Result<Started, JobError> {
+    /// The run of this entry into the task: adopted if there is one, else started. `called` is leave to start that was
+    /// given before the job waited for its turn.
+    pub(super) async fn start_or_adopt(&self, start: &Start, called: Option<Ticket>) -> Result<Started, JobError> {
         let starter = self.starter();
-        match starter.before(start.request.inputs.as_deref()).await? {
-            Before::Adopted(started) => Ok(*started),
+        let before = match called {
+            Some(ticket) => Before::ToStart(ticket),
+            None => starter.before(start.request.inputs.as_deref()).await?,
+        };
+        match before {
+            Before::Adopted(started) => {
+                starter.count_adopted(&start.request.connection_name, &started);
+                Ok(*started)
+            }
             Before::ToStart(ticket) => {
                 let flow = self.unless_abandoned(self.flow(&start.flow)).await?;
                 self.unless_abandoned(self.check_inputs(&flow, start)).await?;
                 let wanted = Wanted {
                     flow,
+                    flow_name: match &start.flow {
+                        FlowChoice::Name(name) => Some(name.clone()),
+                        FlowChoice::Id(_) => None,
+                    },
                     request: start.request.clone(),
                     token_input: start.token_input.clone(),
                 };

@@ -239,6 +239,7 @@ impl HttpJson {
         };
         let wanted = Wanted {
             flow,
+            flow_name: None,
             request,
             token_input: None,
         };

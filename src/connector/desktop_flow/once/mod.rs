@@ -11,6 +11,7 @@
 //! |------------|--------------------------------------------------------------------------------------|
 //! | here       | what the journal and a person's decision mean for this activation                     |
 //! | `clear_up` | a start of which nobody knows what became: wait until it is over, look for its run     |
+//! | `turn`     | whose turn it is: pace, limits and pauses that operations set                          |
 //! | `send`     | one start: intent, last look at the lease, POST, and what its answer means             |
 //! | `carrier`  | where the token travels                                                                |
 //! | `look`     | runs that carry a token, the one that counts first                                     |
@@ -24,6 +25,7 @@ mod look;
 mod send;
 mod settings;
 mod texts;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -49,8 +51,10 @@ use crate::microsoft::dataverse::workflows::{LicenseCheck, RunRequest};
 use crate::microsoft::dataverse::{Dataverse, Guid};
 use crate::outcome::JobError;
 use crate::progress::{StartPoint, Step};
+use crate::runs::Watcher;
 use crate::runs::journal::{self, Carrier, Decision, Entry, Fate, Found, Intent};
 use crate::runs::token::{Stable, Subject, Token};
+use crate::runs::turns::{Turn, Turns};
 
 /// How often a journal entry is offered to the engine.
 const JOURNAL_TRIES: u32 = 3;
@@ -67,12 +71,17 @@ pub struct Once {
     clocks: Mutex<HashMap<String, (Timestamp, Instant)>>,
     /// Looking after starts whose jobs are long gone.
     aftercare: TaskTracker,
+    turns: Turns,
+    /// Tells when runs that are counted are over.
+    watcher: Watcher,
 }
 
 /// What to start.
 pub struct Wanted {
     /// The flow.
     pub flow: Guid,
+    /// Its name, where the task says it.
+    pub flow_name: Option<String>,
     /// How, without any token.
     pub request: RunRequest,
     /// The flow's input that shall carry the token.
@@ -104,6 +113,8 @@ pub struct Ticket {
     doubtful: bool,
     /// A person's decision that is acted on, to be wiped out.
     decided: bool,
+    /// The start has waited for its turn.
+    turn: Option<Turn>,
 }
 
 /// One job's way to its run.
@@ -124,11 +135,24 @@ pub struct Starter<'a> {
     pub refused: &'a (dyn Fn(&crate::microsoft::dataverse::Error) -> JobError + Send + Sync),
 }
 
+impl Ticket {
+    fn new(attempt: u32, doubtful: bool, decided: bool) -> Self {
+        Self {
+            attempt,
+            doubtful,
+            decided,
+            turn: None,
+        }
+    }
+}
+
 impl Once {
     /// Nothing is known yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, turns: Turns, watcher: Watcher) -> Self {
         Self {
             settings,
+            turns,
+            watcher,
             clocks: Mutex::default(),
             aftercare: TaskTracker::new(),
         }
@@ -156,8 +180,14 @@ impl Starter<'_> {
     /// # Errors
     /// Those of [`Starter::before`] and [`Starter::start`].
     pub async fn once(&self, wanted: &Wanted) -> Result<Started, JobError> {
+        if let Some(Ok(ticket)) = self.call.place.news().map(Ticket::of) {
+            return self.start(ticket, wanted).await;
+        }
         match self.before(wanted.request.inputs.as_deref()).await? {
-            Before::Adopted(started) => Ok(*started),
+            Before::Adopted(started) => {
+                self.count_adopted(&wanted.request.connection_name, &started);
+                Ok(*started)
+            }
             Before::ToStart(ticket) => self.start(ticket, wanted).await,
         }
     }
@@ -182,11 +212,11 @@ impl Starter<'_> {
         match found {
             Found::Run(entry) => self.before_run(entry, decision, inputs).await,
             Found::Intent(intent) => self.before_intent(&intent, decision, inputs).await,
-            _ => Ok(Before::ToStart(Ticket {
-                attempt: 1,
-                doubtful: self.once.settings.look_first == LookFirst::Always,
-                decided: false,
-            })),
+            _ => Ok(Before::ToStart(Ticket::new(
+                1,
+                self.once.settings.look_first == LookFirst::Always,
+                false,
+            ))),
         }
     }
 
@@ -203,16 +233,8 @@ impl Starter<'_> {
             (Fate::Succeeded, _) | (Fate::Open, None) => Ok(self.adopted(entry, inputs)),
             (Fate::Open, Some(Decision::Adopt(id))) if id == entry.run => Ok(self.adopted(entry, inputs)),
             (_, Some(Decision::Adopt(id))) => self.adopt_by_decision(id, next).await,
-            (_, Some(Decision::StartAgain)) => Ok(Before::ToStart(Ticket {
-                attempt: next,
-                doubtful: true,
-                decided: true,
-            })),
-            (Fate::Settled(_), None) => Ok(Before::ToStart(Ticket {
-                attempt: next,
-                doubtful: true,
-                decided: false,
-            })),
+            (_, Some(Decision::StartAgain)) => Ok(Before::ToStart(Ticket::new(next, true, true))),
+            (Fate::Settled(_), None) => Ok(Before::ToStart(Ticket::new(next, true, false))),
         }
     }
 
@@ -224,22 +246,18 @@ impl Starter<'_> {
     ) -> Result<Before, JobError> {
         match decision.filter(|(_, named)| *named || intent.asked) {
             Some((Decision::Adopt(id), _)) => self.adopt_by_decision(id, intent.attempt).await,
-            Some((Decision::StartAgain, _)) => Ok(Before::ToStart(Ticket {
-                attempt: intent.attempt.saturating_add(1),
-                doubtful: true,
-                decided: true,
-            })),
+            Some((Decision::StartAgain, _)) => Ok(Before::ToStart(Ticket::new(
+                intent.attempt.saturating_add(1),
+                true,
+                true,
+            ))),
             None => match self.clear_up(intent, self.began).await? {
                 Some(run) => {
                     let entry = self.entry(&run, intent.attempt, intent.inputs.clone());
                     self.write_run(&entry, Map::new()).await;
                     Ok(self.adopted(entry, inputs))
                 }
-                None => Ok(Before::ToStart(Ticket {
-                    attempt: intent.attempt,
-                    doubtful: true,
-                    decided: false,
-                })),
+                None => Ok(Before::ToStart(Ticket::new(intent.attempt, true, false))),
             },
         }
     }

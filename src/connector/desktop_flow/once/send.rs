@@ -44,8 +44,16 @@ impl Starter<'_> {
     ///
     /// # Errors
     /// Why nothing was started, or is known of what was.
-    pub async fn start(&self, ticket: Ticket, wanted: &Wanted) -> Result<Started, JobError> {
-        let mut doubtful = ticket.doubtful;
+    pub async fn start(&self, mut ticket: Ticket, wanted: &Wanted) -> Result<Started, JobError> {
+        let turn = self.turn(&mut ticket, wanted).await?;
+        let started = self.start_now(&ticket, wanted).await?;
+        self.count(&wanted.request.connection_name, started.entry.run, Some(turn));
+        Ok(started)
+    }
+
+    async fn start_now(&self, ticket: &Ticket, wanted: &Wanted) -> Result<Started, JobError> {
+        // Given to us once more while it waited: in between it may have been another's.
+        let mut doubtful = ticket.doubtful || self.call.place.was_given_again();
         let mut decided = ticket.decided;
         let mut starts = 0;
         loop {
