@@ -72,6 +72,11 @@ impl Tokens {
         format!("{PREFIX}.{}.", self.tag)
     }
 
+    /// What all tokens of this process instance begin with.
+    pub fn of_process_instance(&self, process_instance: i64) -> String {
+        format!("{}{process_instance:x}.", self.of_namespace())
+    }
+
     /// The stable part for a subject.
     pub fn stable(&self, subject: Subject) -> Stable {
         let parts = [

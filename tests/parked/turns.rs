@@ -10,8 +10,8 @@ use deskhand::sandbox::power_automate::{BOOK_INVOICE, CONNECTION, RouteName, Wor
 use deskhand::worker::Ended;
 use serde_json::json;
 
-use crate::setting::{Setting, flows, settings};
-use crate::support::gateway::Command;
+use crate::setting::{Setting, flows, settings, work};
+use crate::support::gateway::{Command, FakeGateway};
 
 fn world() -> World {
     let mut world = World::default();
@@ -110,7 +110,7 @@ async fn as_many_runs_of_a_machine_group_go_on_as_its_limit_allows() {
 }
 
 #[tokio::test]
-async fn runs_that_were_adopted_and_starts_of_rest_tasks_count_as_well() {
+async fn runs_that_were_adopted_and_runs_that_nobody_waits_for_count_as_well() {
     let mut flows = flows();
     flows.turns.max_running = Some(1);
     let setting = Setting::of(world(), settings(), flows, false).await;
@@ -208,4 +208,76 @@ async fn a_start_of_the_rest_template_waits_for_its_turn_as_well() {
     };
     assert_eq!(variables["run"], setting.simulator.sessions()[0].id.to_string());
     assert_eq!(setting.requests(&[RouteName::Run]), 1);
+}
+
+/// Jobs of one process instance; each is another entry into the task.
+fn of_one_instance(setting: &Setting, key: i64) -> ActivatedJob {
+    ActivatedJob {
+        process_instance_key: 77,
+        ..setting.job(key, json!({"exclusive": true}))
+    }
+}
+
+#[tokio::test]
+async fn an_exclusive_task_waits_for_earlier_runs_of_its_process_instance_whoever_started_them() {
+    let mut flows = flows();
+    flows.once.token_url = Some("https://tokens.example.com/".into());
+    let setting = Setting::of(world(), settings(), flows.clone(), false).await;
+    // Another replica starts a run, and is gone.
+    let gateway = FakeGateway::start().await;
+    let (_, stop, working) = work(&gateway, settings(), flows);
+    gateway.push(of_one_instance(&setting, 1)).await;
+    setting.asleep(1).await;
+    stop.cancel();
+    working.await.unwrap();
+
+    for key in 2..=3 {
+        setting.gateway.push(of_one_instance(&setting, key)).await;
+    }
+    setting.push(4..5).await;
+    setting
+        .until("the job of another instance starts", |setting| {
+            setting.simulator.runs_started() == 2
+        })
+        .await;
+    setting
+        .until("one is next", |setting| setting.turns.waiting() <= 1)
+        .await;
+    assert_eq!(setting.simulator.runs_started(), 2);
+    for started in 3..=4 {
+        setting.simulator.advance(Duration::from_secs(60));
+        setting
+            .until("the next one starts", |setting| {
+                setting.simulator.runs_started() == started
+            })
+            .await;
+    }
+    setting.simulator.advance(Duration::from_secs(60));
+    assert_eq!(completed(&setting, 3).await, BTreeSet::from([2, 3, 4]));
+    // No two runs of the instance went on at once.
+    let mut runs: Vec<_> = setting
+        .simulator
+        .sessions()
+        .into_iter()
+        .filter(|run| run.callback_url.as_deref().is_some_and(|url| url.contains(".4d.")))
+        .collect();
+    runs.sort_by(|one, other| one.created.cmp(&other.created));
+    assert_eq!(runs.len(), 3);
+    for two in runs.windows(2) {
+        assert!(two[0].completed.as_ref().unwrap() <= &two[1].created, "{two:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_exclusive_task_without_a_carrier_is_an_incident_that_says_what_it_needs() {
+    let setting = Setting::of(world(), settings(), flows(), false).await;
+    setting.gateway.push(of_one_instance(&setting, 1)).await;
+    let Command::Fail {
+        retries: 0, message, ..
+    } = setting.gateway.outcome().await
+    else {
+        panic!("it cannot be kept");
+    };
+    assert!(message.contains("desktop_flow.token_url"), "{message}");
+    assert_eq!(setting.simulator.runs_started(), 0);
 }

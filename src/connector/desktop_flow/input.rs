@@ -76,6 +76,8 @@ pub struct Start {
     pub check_inputs: bool,
     /// The input of the flow that shall carry the start's token.
     pub token_input: Option<String>,
+    /// Wait until earlier runs of this process instance and element are over?
+    pub exclusive: bool,
 }
 
 /// Which flow.
@@ -124,6 +126,7 @@ pub const VARIABLES: &[&str] = &[
     "callbackUrl",
     "tokenInput",
     "checkInputs",
+    "exclusive",
     "flowSessionId",
     "maxQueueWait",
     "maxWait",
@@ -307,6 +310,7 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
     let callback_url = callback_url(fields, organization);
     let token_input = fields.text("tokenInput");
     let check_inputs = fields.boolean("checkInputs").unwrap_or(true);
+    let exclusive = fields.boolean("exclusive").unwrap_or(false);
     Some(Start {
         flow: flow?,
         request: RunRequest {
@@ -321,6 +325,7 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
         },
         token_input,
         check_inputs,
+        exclusive,
     })
 }
 

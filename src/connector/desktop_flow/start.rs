@@ -20,7 +20,7 @@ impl Session<'_> {
         };
         match before {
             Before::Adopted(started) => {
-                starter.count_adopted(&start.request.connection_name, &started);
+                starter.count_adopted(&start.request.connection_name, start.exclusive, &started);
                 Ok(*started)
             }
             Before::ToStart(ticket) => {
@@ -34,6 +34,7 @@ impl Session<'_> {
                     },
                     request: start.request.clone(),
                     token_input: start.token_input.clone(),
+                    exclusive: start.exclusive,
                 };
                 starter.start(ticket, &wanted).await
             }

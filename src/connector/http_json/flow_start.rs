@@ -242,6 +242,7 @@ impl HttpJson {
             flow_name: None,
             request,
             token_input: None,
+            exclusive: false,
         };
         // A server may echo what it was sent; the pipeline knows the task's secrets, a fetched token only we know.
         let redacted = |error: JobError| error.redacted(&Redactor::of([&token]));

@@ -70,6 +70,17 @@ impl Dataverse {
             .await
     }
 
+    /// The runs of a flow in whose callback URL this text stands and that are not known to be over.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn unfinished_runs_called_back(&self, text: &str, flow: &Guid) -> Result<FoundRuns, Error> {
+        // All but the final statuses (`status`): 0 to 3, 6, and those that nobody knows yet.
+        let unfinished = "(statuscode le 3 or statuscode eq 6 or statuscode ge 15)";
+        let condition = format!("contains(callbackurl,{}) and {unfinished}", quoted(text));
+        self.search(Some(condition), Some(flow), None).await
+    }
+
     /// The runs of a flow since this moment.
     ///
     /// # Errors

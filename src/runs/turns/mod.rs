@@ -36,11 +36,20 @@ pub struct Connection {
     pub name: Arc<str>,
 }
 
+/// What a run is counted by while it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// By which connection.
+    pub connection: Connection,
+    /// The process instance and the element whose runs must not overlap, where the task asks for that.
+    pub exclusive: Option<(i64, Arc<str>)>,
+}
+
 /// A start that wants its turn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Asked {
-    /// By which connection.
-    pub connection: Connection,
+    /// Where.
+    pub place: Place,
     /// Of which flow.
     pub flow: Guid,
     /// The flow's name, where the task says it.
@@ -54,6 +63,8 @@ pub enum Blocked {
     Paused,
     /// As many runs go on as may.
     Running,
+    /// An earlier run of an exclusive task goes on.
+    Exclusive,
     /// The connection has had its starts of this minute; there is room again at this moment.
     Pace(Instant),
     /// Others have waited for longer.
@@ -66,6 +77,7 @@ impl Blocked {
         match self {
             Blocked::Paused => "paused",
             Blocked::Running => "running",
+            Blocked::Exclusive => "exclusive",
             Blocked::Pace(_) | Blocked::InLine => "pace",
         }
     }
@@ -108,13 +120,15 @@ enum Counted {
     Connection(Connection),
     /// The limit with this number, which several connections may share.
     Limit(usize),
+    /// The element of a process instance, whose runs must not overlap.
+    Exclusive(i64, Arc<str>),
 }
 
 /// The right to start one run now. Dropped, it makes room for another one, though not within the same minute.
 #[must_use = "dropping a turn gives it back"]
 pub struct Turn {
     inner: Arc<Inner>,
-    counted: Option<Counted>,
+    counted: Vec<Counted>,
 }
 
 /// A place in the line, left when this is dropped.
@@ -154,7 +168,7 @@ impl Turns {
         if before_us {
             return Err(Blocked::InLine);
         }
-        Ok(self.inner.grant(&mut state, &asked.connection, now))
+        Ok(self.inner.grant(&mut state, &asked.place, now))
     }
 
     /// Stands in line; `called` gets the turn, and must not block. Must be called inside a tokio runtime.
@@ -191,10 +205,11 @@ impl Turns {
 
     /// Counts a run that goes on until it is over, where a limit counts it. `turn` is its turn; a run that was found has
     /// none, and is counted even if there are more than the limit allows.
-    pub fn count(&self, connection: &Connection, run: &Run, turn: Option<Turn>, watcher: &Watcher) {
-        let Some(counted) = self.inner.counted_by(connection) else {
+    pub fn count(&self, place: &Place, run: &Run, turn: Option<Turn>, watcher: &Watcher) {
+        let counted = self.inner.counted_by(place);
+        if counted.is_empty() {
             return;
-        };
+        }
         {
             let mut state = self.inner.lock();
             if state.counted.contains_key(&run.id) {
@@ -203,10 +218,13 @@ impl Turns {
             state.counted.insert(run.id, None);
         }
         let turn = turn.unwrap_or_else(|| {
-            *self.inner.lock().running.entry(counted.clone()).or_default() += 1;
+            let mut state = self.inner.lock();
+            for counted in &counted {
+                *state.running.entry(counted.clone()).or_default() += 1;
+            }
             Turn {
                 inner: self.inner.clone(),
-                counted: Some(counted),
+                counted,
             }
         });
         let over = Over { run: run.id, turn };
@@ -271,21 +289,38 @@ impl Turns {
 }
 
 impl Inner {
-    fn counted_by(&self, connection: &Connection) -> Option<Counted> {
-        match self.settings.limit_of(&connection.name) {
+    fn counted_by(&self, place: &Place) -> Vec<Counted> {
+        let limit = match self.settings.limit_of(&place.connection.name) {
             Some((number, _)) => Some(Counted::Limit(number)),
             None => self
                 .settings
                 .max_running
-                .map(|_| Counted::Connection(connection.clone())),
-        }
+                .map(|_| Counted::Connection(place.connection.clone())),
+        };
+        let exclusive = place.exclusive.clone();
+        let exclusive = exclusive.map(|(instance, element)| Counted::Exclusive(instance, element));
+        limit.into_iter().chain(exclusive).collect()
+    }
+
+    /// Why no other run may be counted so now.
+    fn full(&self, state: &State, counted: &Counted) -> Option<Blocked> {
+        let (most, why) = match counted {
+            Counted::Limit(number) => (self.settings.limits.get(*number)?.max_running, Blocked::Running),
+            Counted::Connection(_) => (self.settings.max_running?, Blocked::Running),
+            Counted::Exclusive(..) => (1, Blocked::Exclusive),
+        };
+        let running = state.running.get(counted).copied().unwrap_or_default();
+        (running >= most).then_some(why)
     }
 
     /// Does room for one of them make room for the other?
     fn share(&self, one: &Asked, other: &Asked) -> bool {
-        let shared = one.connection == other.connection;
-        let counted = self.counted_by(&one.connection);
-        shared || counted.is_some() && counted == self.counted_by(&other.connection)
+        let others = self.counted_by(&other.place);
+        one.place.connection == other.place.connection
+            || self
+                .counted_by(&one.place)
+                .iter()
+                .any(|counted| others.contains(counted))
     }
 
     fn blocked(&self, state: &mut State, asked: &Asked, now: Instant) -> Option<Blocked> {
@@ -293,17 +328,11 @@ impl Inner {
         if self.settings.pause.iter().any(fits) || state.paused.iter().any(fits) {
             return Some(Blocked::Paused);
         }
-        if let Some(counted) = self.counted_by(&asked.connection) {
-            let most = match &counted {
-                Counted::Limit(number) => self.settings.limits.get(*number).map(|limit| limit.max_running),
-                Counted::Connection(_) => self.settings.max_running,
-            };
-            let running = state.running.get(&counted).copied().unwrap_or_default();
-            if most.is_some_and(|most| running >= most) {
-                return Some(Blocked::Running);
-            }
+        let counted = self.counted_by(&asked.place);
+        if let Some(full) = counted.iter().find_map(|counted| self.full(state, counted)) {
+            return Some(full);
         }
-        let starts = state.paces.get_mut(&asked.connection)?;
+        let starts = state.paces.get_mut(&asked.place.connection)?;
         while starts.front().is_some_and(|start| *start + MINUTE <= now) {
             starts.pop_front();
         }
@@ -312,15 +341,16 @@ impl Inner {
         Some(Blocked::Pace(first + MINUTE))
     }
 
-    fn grant(self: &Arc<Self>, state: &mut State, connection: &Connection, now: Instant) -> Turn {
+    fn grant(self: &Arc<Self>, state: &mut State, place: &Place, now: Instant) -> Turn {
         if state.paces.len() >= MANY {
             state
                 .paces
                 .retain(|_, starts| starts.back().is_some_and(|start| *start + MINUTE > now));
         }
-        state.paces.entry(connection.clone()).or_default().push_back(now);
-        let counted = self.counted_by(connection);
-        if let Some(counted) = &counted {
+        let starts = state.paces.entry(place.connection.clone()).or_default();
+        starts.push_back(now);
+        let counted = self.counted_by(place);
+        for counted in &counted {
             *state.running.entry(counted.clone()).or_default() += 1;
         }
         Turn {
@@ -355,7 +385,7 @@ impl Inner {
     fn next(self: &Arc<Self>, state: &mut State) -> (Option<(Called, Turn)>, Instant) {
         let now = Instant::now();
         let mut wake = now + QUIET;
-        let mut waiting = [("paused", 0), ("running", 0), ("pace", 0)];
+        let mut waiting = [("paused", 0), ("running", 0), ("exclusive", 0), ("pace", 0)];
         let mut first: Option<(u64, Asked)> = None;
         let lanes: Vec<_> = state
             .lanes
@@ -380,7 +410,7 @@ impl Inner {
         }
         let called = first.and_then(|(number, asked)| {
             let called = state.leave(&asked, number)?;
-            Some((called, self.grant(state, &asked.connection, now)))
+            Some((called, self.grant(state, &asked.place, now)))
         });
         (called, wake)
     }
@@ -412,13 +442,17 @@ impl Drop for InLine {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(counted) = self.counted.take() else { return };
+        if self.counted.is_empty() {
+            return;
+        }
         {
             let mut state = self.inner.lock();
-            if let Some(running) = state.running.get_mut(&counted) {
-                *running = running.saturating_sub(1);
-                if *running == 0 {
-                    state.running.remove(&counted);
+            for counted in self.counted.drain(..) {
+                if let Some(running) = state.running.get_mut(&counted) {
+                    *running = running.saturating_sub(1);
+                    if *running == 0 {
+                        state.running.remove(&counted);
+                    }
                 }
             }
         }

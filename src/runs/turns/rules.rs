@@ -71,7 +71,9 @@ impl Pattern {
 
     pub(super) fn fits(&self, asked: &Asked) -> bool {
         let name = asked.flow_name.as_deref();
-        self.is(&asked.connection.name) || self.is(&asked.flow.to_string()) || name.is_some_and(|name| self.is(name))
+        self.is(&asked.place.connection.name)
+            || self.is(&asked.flow.to_string())
+            || name.is_some_and(|name| self.is(name))
     }
 }
 

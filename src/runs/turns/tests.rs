@@ -5,9 +5,12 @@ use crate::microsoft::dataverse::Guid;
 fn asked(connection: &str, flow: u8) -> Asked {
     let id = format!("00000000-0000-4000-8000-0000000000{flow:02x}");
     Asked {
-        connection: Connection {
-            organization: "https://o".into(),
-            name: connection.into(),
+        place: Place {
+            connection: Connection {
+                organization: "https://o".into(),
+                name: connection.into(),
+            },
+            exclusive: None,
         },
         flow: Guid::parse(&id).unwrap(),
         flow_name: Some(format!("Flow {flow}").into()),
@@ -96,6 +99,26 @@ async fn a_limit_counts_the_runs_of_its_connections_together_and_serves_who_wait
     assert_eq!(called.recv().await.unwrap().0, 2);
     assert_eq!(turns.waiting(), 0);
     drop(line);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_of_an_exclusive_task_do_not_overlap_and_others_do_not_wait_for_them() {
+    let turns = turns(|_| {});
+    let exclusive = |instance: i64| {
+        let mut asked = asked("a", 1);
+        asked.place.exclusive = Some((instance, "task".into()));
+        asked
+    };
+    let first = turns.now(&exclusive(7)).unwrap();
+    assert_eq!(turns.now(&exclusive(7)).unwrap_err(), Blocked::Exclusive);
+    assert!(turns.now(&exclusive(8)).is_ok(), "another process instance");
+    assert!(turns.now(&asked("a", 1)).is_ok(), "another task");
+    let next = turns.wait(&exclusive(7));
+    tokio::pin!(next);
+    assert!(futures_util::poll!(&mut next).is_pending());
+    drop(first);
+    let _second = next.await;
+    assert_eq!(turns.now(&exclusive(7)).unwrap_err(), Blocked::Exclusive);
 }
 
 #[tokio::test(start_paused = true)]

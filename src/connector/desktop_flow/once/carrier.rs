@@ -15,6 +15,17 @@ const PARAMETER: &str = "deskhandToken";
 /// Longest callback URL that Dataverse stores, characters.
 const LONGEST_URL: usize = 2000;
 
+impl Settings {
+    /// What will carry the token of a start; an input of the flow is not looked at.
+    pub(super) fn carrier_of(&self, request: &RunRequest) -> Option<Carrier> {
+        let carries = match &request.callback_url {
+            Some(_) => self.append_token,
+            None => self.callback_url.is_some() || self.token_url.is_some(),
+        };
+        carries.then_some(Carrier::CallbackUrl)
+    }
+}
+
 /// Puts the token where it can travel.
 pub(super) fn dressed(
     mut request: RunRequest,

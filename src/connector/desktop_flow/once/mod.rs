@@ -12,6 +12,7 @@
 //! | here       | what the journal and a person's decision mean for this activation                     |
 //! | `clear_up` | a start of which nobody knows what became: wait until it is over, look for its run     |
 //! | `turn`     | whose turn it is: pace, limits and pauses that operations set                          |
+//! | `exclusive` | earlier runs of an exclusive task                                                    |
 //! | `send`     | one start: intent, last look at the lease, POST, and what its answer means             |
 //! | `carrier`  | where the token travels                                                                |
 //! | `look`     | runs that carry a token, the one that counts first                                     |
@@ -20,6 +21,7 @@
 
 mod carrier;
 mod clear_up;
+mod exclusive;
 mod late;
 mod look;
 mod send;
@@ -86,6 +88,8 @@ pub struct Wanted {
     pub request: RunRequest,
     /// The flow's input that shall carry the token.
     pub token_input: Option<String>,
+    /// Wait until earlier runs of this process instance and element are over?
+    pub exclusive: bool,
 }
 
 /// A run of this entry into the task.
@@ -185,7 +189,7 @@ impl Starter<'_> {
         }
         match self.before(wanted.request.inputs.as_deref()).await? {
             Before::Adopted(started) => {
-                self.count_adopted(&wanted.request.connection_name, &started);
+                self.count_adopted(&wanted.request.connection_name, wanted.exclusive, &started);
                 Ok(*started)
             }
             Before::ToStart(ticket) => self.start(ticket, wanted).await,

@@ -46,8 +46,10 @@ impl Starter<'_> {
     /// Why nothing was started, or is known of what was.
     pub async fn start(&self, mut ticket: Ticket, wanted: &Wanted) -> Result<Started, JobError> {
         let turn = self.turn(&mut ticket, wanted).await?;
+        let turn = self.alone(turn, &ticket, wanted).await?;
         let started = self.start_now(&ticket, wanted).await?;
-        self.count(&wanted.request.connection_name, started.entry.run, Some(turn));
+        let place = self.place(&wanted.request.connection_name, wanted.exclusive);
+        self.count(&place, started.entry.run, Some(turn));
         Ok(started)
     }
 

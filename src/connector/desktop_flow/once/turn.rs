@@ -1,7 +1,7 @@
 //! A start waits for its turn, asleep where there is a place for that: no permit, no retry, and nothing sent meanwhile.
 //!
-//! In goes leave to start ([`Ticket`]), out comes the same with a [`Turn`]. A job that sleeps is called again from the
-//! beginning when it is its turn, and finds its ticket among the news: what was found out before is not asked again.
+//! In goes leave to start ([`Ticket`]), out comes a [`Turn`]. A job that sleeps is called again from the beginning when it
+//! is its turn, and finds its ticket among the news: what was found out before is not asked again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,35 @@ use crate::connector::desktop_flow::abandoned;
 use crate::connector::desktop_flow::parked::asleep;
 use crate::connector::{News, Sleep, Sleeper, Wake};
 use crate::microsoft::dataverse::Guid;
+use crate::microsoft::dataverse::sessions::FlowSession;
 use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::runs::journal::{Fate, is_ours};
-use crate::runs::turns::{Asked, Connection, InLine, Turn, Turns};
-use crate::runs::{Bounds, Run};
+use crate::runs::turns::{Asked, Connection, InLine, Place, Turn, Turns};
+use crate::runs::watcher::{Listener, Waiting};
+use crate::runs::{Bounds, Ended, Run, WaitError, Watcher};
 
 /// Longer than any run goes on: six hours in the queue, a day of script.
 const LONGEST_RUN: Duration = Duration::from_secs(31 * 3600);
 /// Variables that each job of a task has for itself.
 const OWN: [&str; 4] = ["inputs", "runInputs", "callbackUrl", "body"];
 
-/// What woke a job that waited for its turn.
+/// What woke a job that waited before its start.
 struct Called {
     ticket: Ticket,
-    turn: Turn,
+    /// `None`: it has to ask for its turn again.
+    turn: Option<Turn>,
 }
 
 impl Ticket {
-    /// The ticket of a job that was woken because it is its turn.
+    /// The ticket of a job that was woken because it may go on with its start.
     ///
     /// # Errors
     /// The news themselves, if they are others.
     pub fn of(news: News) -> Result<Self, News> {
         let called = news.downcast::<Called>()?;
         Ok(Self {
-            turn: Some(called.turn),
+            turn: called.turn,
             ..called.ticket
         })
     }
@@ -52,7 +55,7 @@ impl Starter<'_> {
         }
         let turns = &self.once.turns;
         let asked = Asked {
-            connection: self.connection(&wanted.request.connection_name),
+            place: self.place(&wanted.request.connection_name, wanted.exclusive),
             flow: wanted.flow,
             flow_name: wanted.flow_name.as_deref().map(Arc::from),
         };
@@ -63,26 +66,15 @@ impl Starter<'_> {
         let reason = blocked.label();
         tracing::info!(
             job = self.call.job.key,
-            flow = %asked.flow,
-            connection = %asked.connection.name,
+            flow = %wanted.flow,
+            connection = wanted.request.connection_name,
             reason,
             "the start waits for its turn"
         );
         self.report(Step::StartWaits { reason });
-        if let Ok(variables) = self.call.job.variables()
-            && self.call.place.park()
-        {
-            let (own, shared) = split(variables);
-            self.call.place.sleep(Sleep {
-                sleeper: Box::new(InTurn::Awake(Box::new((
-                    turns.clone(),
-                    asked,
-                    Ticket::new(ticket.attempt, ticket.doubtful, ticket.decided),
-                )))),
-                shared,
-                own,
-            });
-            return Err(asleep());
+        let until = Until::Turn(turns.clone(), asked.clone());
+        if let Some(asleep) = self.falls_asleep(until, ticket) {
+            return Err(asleep);
         }
         tokio::select! {
             biased;
@@ -91,9 +83,37 @@ impl Starter<'_> {
         }
     }
 
-    /// Counts a run that goes on among those of its connection; `turn` is what it was started with.
-    pub(super) fn count(&self, connection: &str, run: Guid, turn: Option<Turn>) {
-        let run = Run {
+    /// Has the job sleep until then, if there is a place for it; gives the connector's answer.
+    pub(super) fn falls_asleep(&self, until: Until, ticket: &Ticket) -> Option<JobError> {
+        let variables = self.call.job.variables().ok()?;
+        if !self.call.place.park() {
+            return None;
+        }
+        let ticket = Ticket::new(ticket.attempt, ticket.doubtful, ticket.decided);
+        let (own, shared) = split(variables);
+        self.call.place.sleep(Sleep {
+            sleeper: Box::new(Waits::Awake(Box::new((until, ticket)))),
+            shared,
+            own,
+        });
+        Some(asleep())
+    }
+
+    /// Counts a run that goes on; `turn` is what it was started with.
+    pub(super) fn count(&self, place: &Place, run: Guid, turn: Option<Turn>) {
+        let run = self.watched(run);
+        self.once.turns.count(place, &run, turn, &self.once.watcher);
+    }
+
+    /// The same for a run that was found.
+    pub fn count_adopted(&self, connection: &str, exclusive: bool, adopted: &Started) {
+        if adopted.entry.fate == Fate::Open {
+            self.count(&self.place(connection, exclusive), adopted.entry.run, None);
+        }
+    }
+
+    pub(super) fn watched(&self, run: Guid) -> Run {
+        Run {
             dataverse: self.dataverse.clone(),
             id: run,
             bounds: Bounds {
@@ -102,22 +122,17 @@ impl Starter<'_> {
                 longest_pause: None,
             },
             nonce: None,
-        };
-        let connection = self.connection(connection);
-        self.once.turns.count(&connection, &run, turn, &self.once.watcher);
-    }
-
-    /// The same for a run that was found.
-    pub fn count_adopted(&self, connection: &str, adopted: &Started) {
-        if adopted.entry.fate == Fate::Open {
-            self.count(connection, adopted.entry.run, None);
         }
     }
 
-    fn connection(&self, name: &str) -> Connection {
-        Connection {
-            organization: self.dataverse.organization().as_str().into(),
-            name: name.into(),
+    pub(super) fn place(&self, connection: &str, exclusive: bool) -> Place {
+        let job = self.call.job;
+        Place {
+            connection: Connection {
+                organization: self.dataverse.organization().as_str().into(),
+                name: connection.into(),
+            },
+            exclusive: exclusive.then(|| (job.process_instance_key, job.element_id.as_str().into())),
         }
     }
 }
@@ -128,23 +143,57 @@ fn split(variables: Map<String, Value>) -> (Map<String, Value>, Map<String, Valu
     variables.into_iter().partition(|(name, _)| own(name))
 }
 
-/// A job that sleeps until it is its turn.
-enum InTurn {
-    Awake(Box<(Turns, Asked, Ticket)>),
-    Asleep(#[expect(dead_code, reason = "the place in the line is left when it is dropped")] InLine),
+/// What a start waits for.
+pub(super) enum Until {
+    /// Its turn.
+    Turn(Turns, Asked),
+    /// The end of a run, after which it asks for its turn again.
+    Over(Watcher, Box<Run>),
+}
+
+/// A job that sleeps before its start.
+enum Waits {
+    Awake(Box<(Until, Ticket)>),
+    InLine(#[expect(dead_code, reason = "the place in the line is left when it is dropped")] InLine),
+    ForRun(#[expect(dead_code, reason = "the wait ends when it is dropped")] Waiting),
     /// While it changes.
     Changing,
 }
 
-impl Sleeper for InTurn {
+impl Sleeper for Waits {
     fn fall_asleep(&mut self, wake: Wake) {
-        if let InTurn::Awake(awake) = std::mem::replace(self, InTurn::Changing) {
-            let (turns, asked, ticket) = *awake;
-            let called = move |turn| wake.up(Box::new(Called { ticket, turn }));
-            *self = InTurn::Asleep(turns.join(&asked, called));
+        if let Waits::Awake(awake) = std::mem::replace(self, Waits::Changing) {
+            let (until, ticket) = *awake;
+            *self = match until {
+                Until::Turn(turns, asked) => {
+                    let called = move |turn| {
+                        wake.up(Box::new(Called {
+                            ticket,
+                            turn: Some(turn),
+                        }))
+                    };
+                    Waits::InLine(turns.join(&asked, called))
+                }
+                Until::Over(watcher, run) => Waits::ForRun(watcher.watch(&run, Box::new(AtTheEnd { wake, ticket }))),
+            };
         }
     }
 
     /// Nothing was started.
     fn gone(self: Box<Self>) {}
+}
+
+/// Wakes the job when the run before it is over, or cannot be waited for: it looks again.
+struct AtTheEnd {
+    wake: Wake,
+    ticket: Ticket,
+}
+
+impl Listener for AtTheEnd {
+    fn changed(&mut self, _session: &FlowSession) {}
+
+    fn over(self: Box<Self>, _result: Result<Ended, WaitError>) {
+        let (ticket, turn) = (self.ticket, None);
+        self.wake.up(Box::new(Called { ticket, turn }));
+    }
 }
