@@ -92,6 +92,8 @@ pub struct Metrics {
     permits_free: Gauges,
     jobs_parked: Gauge,
     starts_waiting: Gauges,
+    breaker_changes: Counters,
+    breakers_open: Gauges,
     commands: Counters,
     command_seconds: Times,
     heartbeats: Counters,
@@ -105,6 +107,17 @@ pub struct Metrics {
     hosts: Mutex<HashSet<String>>,
     refresh: Mutex<Option<Refresh>>,
     series: Vec<String>,
+}
+
+/// A state of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breaker {
+    /// Calls are held back.
+    Opened,
+    /// One call looks whether the server is back.
+    HalfOpen,
+    /// Calls go through.
+    Closed,
 }
 
 /// Sets the numbers that are looked up rather than counted.
@@ -181,6 +194,16 @@ impl Metrics {
             starts_waiting: registered!(
                 "starts_waiting",
                 "Starts of desktop flows that wait for their turn, by what they wait for",
+                Gauges::default()
+            ),
+            breaker_changes: registered!(
+                "breaker_changes",
+                "Circuit breakers of Dataverse that opened, looked (half-open) or closed",
+                Counters::default()
+            ),
+            breakers_open: registered!(
+                "breakers_open",
+                "Circuit breakers that hold calls back because Dataverse or its sign-in is away, one a credential",
                 Gauges::default()
             ),
             commands: registered!(
@@ -300,6 +323,26 @@ impl Metrics {
     /// Starts that wait for their turn, for one of the reasons.
     pub fn starts_waiting(&self, reason: &str, starts: usize) {
         set(&self.starts_waiting, &[("reason", reason)], starts);
+    }
+
+    /// The circuit breaker of a host and credential came into another state.
+    pub fn breaker(&self, host: &str, to: Breaker) {
+        let host = self.host(host);
+        let open = self.breakers_open.get_or_create(&owned(&[("host", &host)]));
+        let to = match to {
+            Breaker::Opened => {
+                open.inc();
+                "opened"
+            }
+            Breaker::HalfOpen => "half-open",
+            Breaker::Closed => {
+                open.dec();
+                "closed"
+            }
+        };
+        // The family is locked while a number of it is kept.
+        drop(open);
+        add(&self.breaker_changes, &[("host", &host), ("to", to)]);
     }
 
     /// A command got its last answer.

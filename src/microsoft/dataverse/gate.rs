@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Identity;
+use crate::metrics::{Breaker, metrics};
 
 /// Failures in a row after which the gate closes, if they took at least so long: many calls can break at one moment.
 const FAILURES: u32 = 5;
@@ -107,6 +108,12 @@ impl Gate {
                 Some(since) if since + PROBE > now => Passage::Closed(Duration::from_secs(1)),
                 _ => {
                     state.probing_since = Some(now);
+                    tracing::info!(
+                        host = self.host,
+                        event = "CircuitBreakerHalfOpen",
+                        "one call looks whether Dataverse is back"
+                    );
+                    metrics().breaker(&self.host, Breaker::HalfOpen);
                     Passage::Open
                 }
             },
@@ -126,15 +133,8 @@ impl Gate {
         let now = Instant::now();
         match heard {
             Heard::Works => {
-                if state.open_circuit {
-                    tracing::info!(
-                        host = self.host,
-                        event = "CircuitBreakerClosed",
-                        "Dataverse answers again"
-                    );
-                }
+                self.close(&mut state);
                 state.failures = 0;
-                state.open_circuit = false;
                 state.cool_down = FIRST_COOL_DOWN;
                 state.probing_since = None;
                 if state.paused_until.is_some_and(|until| until <= now) {
@@ -144,8 +144,8 @@ impl Gate {
             Heard::Pause(asked) => {
                 let until = now + asked.min(LONGEST_PAUSE);
                 // The server works: it only wants to be left alone.
+                self.close(&mut state);
                 state.failures = 0;
-                state.open_circuit = false;
                 state.probing_since = None;
                 if state.paused_until.is_none_or(|before| before < until) {
                     tracing::info!(
@@ -161,6 +161,10 @@ impl Gate {
                     state.failing_since = now;
                 }
                 state.failures = state.failures.saturating_add(1);
+                // What was under way when the gate closed tells nothing new.
+                if state.open_circuit && state.paused_until.is_some_and(|until| now < until) {
+                    return;
+                }
                 state.probing_since = None;
                 if state.failures < FAILURES || now.duration_since(state.failing_since) < STREAK {
                     return;
@@ -173,6 +177,7 @@ impl Gate {
                         seconds = varied.as_secs_f64(),
                         "Dataverse is away: nobody asks it for a while"
                     );
+                    metrics().breaker(&self.host, Breaker::Opened);
                 }
                 let until = now + varied;
                 if state.paused_until.is_none_or(|before| before < until) {
@@ -183,8 +188,29 @@ impl Gate {
         }
     }
 
+    fn close(&self, state: &mut State) {
+        if std::mem::replace(&mut state.open_circuit, false) {
+            tracing::info!(
+                host = self.host,
+                event = "CircuitBreakerClosed",
+                "Dataverse answers again"
+            );
+            metrics().breaker(&self.host, Breaker::Closed);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A gate that is forgotten is not open any more.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let open = self.lock().open_circuit;
+        if open {
+            metrics().breaker(&self.host, Breaker::Closed);
+        }
     }
 }
 
@@ -240,6 +266,29 @@ mod tests {
         assert_eq!(closed(&gate), 0);
         gate.heard(Heard::Works);
         assert_eq!((closed(&gate), closed(&gate)), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_were_under_way_when_the_gate_closed_make_no_pause_longer() {
+        let gate = Gate::new("breaker.example");
+        let gauge = |value| {
+            let line = format!("deskhand_breakers_open{{host=\"breaker.example\"}} {value}");
+            assert!(metrics().text().contains(&line), "{line}");
+        };
+        gate.heard(Heard::Fails);
+        advance(STREAK).await;
+        for _ in 0..100 {
+            gate.heard(Heard::Fails);
+        }
+        gauge(1);
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(closed(&gate), 0, "as if one had failed");
+        gate.heard(Heard::Works);
+        gauge(0);
+        for state in ["opened", "half-open", "closed"] {
+            let line = format!("deskhand_breaker_changes_total{{host=\"breaker.example\",to=\"{state}\"}} 1");
+            assert!(metrics().text().contains(&line), "{line}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

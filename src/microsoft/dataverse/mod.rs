@@ -186,12 +186,20 @@ impl Dataverse {
     /// Every call does this by itself. Asking first tells a refused sign-in from a refused call.
     ///
     /// # Errors
-    /// [`Error::Token`].
+    /// [`Error::Token`], or [`Error::HeldBack`] while calls are held back.
     pub async fn sign_in(&self) -> Result<Option<Fetched>, Error> {
         match &self.inner.credential {
             Credential::Bearer(_) => Ok(None),
             Credential::Fetched { tokens, request } => {
-                let fetched = tokens.get(request).await.map_err(Error::Token)?;
+                // While the endpoint is away, nobody asks it: not even by a sign-in alone.
+                if let Some(left) = self.paused_for() {
+                    return Err(Error::HeldBack(left));
+                }
+                let fetched = tokens.get(request).await.map_err(|error| {
+                    let error = Error::Token(error);
+                    self.inner.gate.heard(error.heard());
+                    error
+                })?;
                 Ok(Some(fetched).filter(|fetched| !fetched.from_cache))
             }
         }

@@ -113,7 +113,8 @@ async fn runs_of_an_exclusive_task_do_not_overlap_and_others_do_not_wait_for_the
     assert_eq!(turns.now(&exclusive(7)).unwrap_err(), Blocked::Exclusive);
     assert!(turns.now(&exclusive(8)).is_ok(), "another process instance");
     assert!(turns.now(&asked("a", 1)).is_ok(), "another task");
-    let next = turns.wait(&exclusive(7));
+    let wanted = exclusive(7);
+    let next = turns.wait(&wanted);
     tokio::pin!(next);
     assert!(futures_util::poll!(&mut next).is_pending());
     drop(first);
