@@ -54,6 +54,21 @@ pub struct Headers {
 }
 
 impl Job {
+    /// The job without its headers and variables, which may be large.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        Self {
+            job_type: self.job_type.clone(),
+            bpmn_process_id: self.bpmn_process_id.clone(),
+            element_id: self.element_id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            lease_token: None,
+            custom_headers: String::new(),
+            variables: String::new(),
+            ..*self
+        }
+    }
+
     /// Whose secrets this job may ask for.
     pub fn secret_scope(&self) -> SecretScope<'_> {
         SecretScope {

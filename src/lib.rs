@@ -21,13 +21,14 @@
 //! | [`mapping`]   | `resultVariable`, `resultExpression`, `errorExpression` over a response                 |
 //! | [`feel`]      | the FEEL engine: text → program → value                                                 |
 //!
-//! Leaves that several rooms read: [`metrics`] (what operations count), [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
+//! Leaves that several rooms read: [`metrics`] (what operations count), [`audit`] (what became of which run), [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
 //! probably meant).
 //!
 //! Around them: [`cli`] (one file a subcommand), [`config`] (what was typed → what it means), [`admin`] (the port for
 //! operations) and [`sandbox`] (a process engine and a Power Automate simulator for the demo and the tests).
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod connector;

@@ -279,6 +279,23 @@ fn a_job_type_may_have_permits_of_its_own() {
 }
 
 #[test]
+fn starts_are_called_back_at_our_receivers_public_address() {
+    let file = TestFile::new(
+        "callback",
+        "[callback]\nlisten = \"127.0.0.1:9700\"\npublic_url = \"https://hooks.example.com/deskhand/\"\n",
+    );
+    let config = load(&file.flags(), &[]).unwrap();
+    let public = "https://hooks.example.com/deskhand";
+    assert_eq!(config.callback.unwrap().public_url, public);
+    assert_eq!(
+        config.connectors.desktop_flow.once.callback_url.as_deref(),
+        Some(public)
+    );
+    let none = load(&nothing("no-callback").flags(), &[]).unwrap();
+    assert_eq!(none.connectors.desktop_flow.once.callback_url, None);
+}
+
+#[test]
 fn starts_have_a_pace_limits_and_pauses() {
     let file = TestFile::new(
         "turns",

@@ -166,6 +166,10 @@ impl Parts {
             return Err((USAGE, message.into()));
         }
         let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
+        let audit = &config.connectors.desktop_flow.audit;
+        audit
+            .open()
+            .map_err(|error| (USAGE, format!("audit.file cannot be appended to: {error}")))?;
         let tokens = Tokens::new(client).remembering(config.known.clone());
         let authority = Authority::new(&config.engine.credentials, Arc::new(tokens)).map_err(|error| usage(&error))?;
         let engine = Engine::new(config.engine.clone(), authority).map_err(|error| usage(&error))?;

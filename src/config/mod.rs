@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::Audit;
 use crate::connector::identity;
 use crate::http::token::{Tokens, managed};
 use crate::secrets::allow_list;
@@ -221,6 +222,7 @@ impl Config {
                     },
                     once,
                     turns: turns::settings(s),
+                    audit: Audit::new(s.optional("audit.file").map(PathBuf::from)),
                     plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },

@@ -189,6 +189,7 @@ pub const SETTINGS: &[Setting] = &[
         .flag("log"),
     setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")
         .flag("log-format"),
+    setting("audit.file", Kind::Text, "", "File to which a line of JSON is appended for each start, adoption, cancelling and end of a desktop flow's run; opened again when it was moved away. Empty: a log line of the target audit."),
     setting("callback.listen", Kind::Text, "", "Address where Dataverse's word that a run has ended is heard, e.g. 0.0.0.0:9700. Empty: runs are only looked at."),
     setting("callback.public_url", Kind::Text, "", "The same place as Dataverse sees it: https, a DNS name, e.g. https://hooks.example.com/deskhand. A random token is appended for each run."),
     setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready, /metrics, /log-level, /pauses), e.g. 0.0.0.0:9600. Empty: no such port.")

@@ -137,7 +137,7 @@ pub trait Sleeper: Send {
     /// The job is asleep: begin to wait. Must not block.
     fn fall_asleep(&mut self, wake: Wake);
     /// The task is gone (cancelled, or finished by somebody): what it left behind is cleaned up, in the background.
-    fn gone(self: Box<Self>);
+    fn gone(self: Box<Self>, job: &Job);
 }
 
 /// What a sleeper tells the connector when it wakes the job.

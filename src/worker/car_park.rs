@@ -165,8 +165,9 @@ impl CarPark {
                 let Some(sleeping) = sleeping else { return };
                 let gone = matches!(beat, Beat::Gone);
                 tracing::info!(job = key, gone, "a parked job is let go");
+                let job = sleeping.job(key);
                 if let (true, Some(sleeper)) = (gone, sleeping.sleeper) {
-                    sleeper.gone();
+                    sleeper.gone(&job);
                 }
             }
         }

@@ -217,7 +217,7 @@ impl Running {
                     return After::Asleep;
                 }
                 // It was lost while it fell asleep.
-                Err(_) if hold.is_gone() => sleep.sleeper.gone(),
+                Err(_) if hold.is_gone() => sleep.sleeper.gone(job),
                 Err(_) => {}
             }
             self.held.ending(job.key);

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Session, refusals};
+use crate::audit::Event;
 use crate::connector::Response;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::sessions::Columns;
@@ -24,6 +25,9 @@ impl Session<'_> {
         let cancelled = self.request_cancel(run).await;
         let Cancelled { accepted, status } =
             cancelled.map_err(|error| refusals::job_error(&format!("Cancelling run {run}"), &error))?;
+        if accepted {
+            self.note_in_audit(Event::Cancel { reason: "asked-for" }, run);
+        }
         Ok(json!({
             "flowSessionId": run,
             "accepted": accepted,

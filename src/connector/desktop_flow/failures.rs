@@ -286,6 +286,9 @@ pub fn job_error(ended: &Ended, has_backoff: bool, actions: &Actions, link: &str
         message.push_str(&format!("\nWhat to do: {hint}"));
     }
     message.push_str(&format!("\nThe run: {link}"));
+    if let Some(id) = &error.request_id {
+        message.push_str(&format!(" (request id {id})"));
+    }
     let job_error = JobError::connector(code, message).with_variables(json!({
         "errorCode": code,
         "errorMessage": error.message,
@@ -293,6 +296,7 @@ pub fn job_error(ended: &Ended, has_backoff: bool, actions: &Actions, link: &str
         "flowSessionId": session.id,
         "statusCode": status.code(),
         "status": status.label(),
+        "requestId": error.request_id,
     }));
     let bpmn_error = match ended.end {
         End::Cancelled => CANCELLED,
@@ -334,6 +338,7 @@ mod tests {
                     code: code.into(),
                     message: message.into(),
                     details: String::new(),
+                    request_id: Some("r-1".into()),
                 }),
                 age: None,
             },
@@ -352,7 +357,8 @@ mod tests {
         assert_eq!(
             error.variables.unwrap(),
             json!({"errorCode": "UIElementNotFound", "errorMessage": "No such button", "errorDetails": "",
-                   "flowSessionId": "d9687093-d0c0-ec11-983e-0022480b428a", "statusCode": 8, "status": "Failed"})
+                   "flowSessionId": "d9687093-d0c0-ec11-983e-0022480b428a", "statusCode": 8, "status": "Failed",
+                   "requestId": "r-1"})
         );
     }
 
@@ -429,10 +435,10 @@ mod tests {
     }
 
     #[test]
-    fn the_link_to_the_run_stands_in_the_incident() {
+    fn the_link_to_the_run_and_the_request_id_stand_in_the_incident() {
         let error = job_error(&ended(8, "X", "y"), false, &Actions::default(), LINK);
         assert!(
-            error.message.ends_with(&format!("The run: {LINK}")),
+            error.message.ends_with(&format!("The run: {LINK} (request id r-1)")),
             "{}",
             error.message
         );

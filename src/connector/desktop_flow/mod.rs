@@ -62,10 +62,11 @@ use self::schemas::Schemas;
 use super::http_json::Starts;
 use super::identity::Identities;
 use super::{Call, Connector, Response};
+use crate::audit::{Audit, Event, Task};
 use crate::http::Client;
 use crate::http::token::Tokens;
 use crate::microsoft::dataverse::workflows::Listing;
-use crate::microsoft::dataverse::{Dataverse, Gates, Timeouts};
+use crate::microsoft::dataverse::{Dataverse, Gates, Guid, Timeouts};
 use crate::microsoft::entra;
 use crate::outcome::{JobError, Remedy};
 use crate::progress::Step;
@@ -91,6 +92,8 @@ pub struct Settings {
     pub once: once::Settings,
     /// How many runs may be started and go on at once.
     pub turns: turns::Settings,
+    /// Where it is noted what was started, adopted, cancelled, and has ended.
+    pub audit: Audit,
     /// How often a run is looked at.
     pub pace: Pace,
     /// How long a run that was just started may be unreadable before it counts as lost.
@@ -115,6 +118,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             once: once::Settings::default(),
             turns: turns::Settings::default(),
+            audit: Audit::default(),
             pace: Pace::default(),
             missing_grace: Duration::from_secs(30),
             queries_per_second: 10.0,
@@ -152,12 +156,17 @@ impl DesktopFlow {
             ..watcher::Settings::default()
         });
         let turns = Turns::new(settings.turns.clone());
-        let once = Arc::new(Once::new(settings.once.clone(), turns.clone(), watcher.clone()));
+        let once = Arc::new(Once::new(
+            settings.once.clone(),
+            turns.clone(),
+            watcher.clone(),
+            settings.audit.clone(),
+        ));
         Self {
             http,
             tokens,
             policy,
-            canceller: Canceller::new(settings.pace),
+            canceller: Canceller::new(settings.pace, settings.audit.clone()),
             settings,
             gates: Gates::default(),
             schemas: Schemas::default(),
@@ -198,6 +207,8 @@ impl DesktopFlow {
             authentication,
             operation,
         } = Input::read(call.input, &self.settings)?;
+        let holds_secret = |name: &str| call.input.used.iter().any(|used| used.path == name);
+        let task = Task::of(&call.input.variables, holds_secret);
         let policy = self.policy.for_job(&call.job.secret_scope());
         authentication.check(call.input, &organization, &policy)?;
         let token_host = authentication.token_host();
@@ -218,6 +229,8 @@ impl DesktopFlow {
             canceller: &self.canceller,
             schemas: &self.schemas,
             once: &self.once,
+            audit: &self.settings.audit,
+            task,
             began,
         };
         session.unless_abandoned(session.sign_in(token_host)).await?;
@@ -269,6 +282,9 @@ struct Session<'a> {
     canceller: &'a Canceller,
     schemas: &'a Schemas,
     once: &'a Once,
+    audit: &'a Audit,
+    /// What the audit says about its runs.
+    task: Task,
     /// Since when this process has the job.
     began: Instant,
 }
@@ -311,6 +327,10 @@ impl Session<'_> {
             "flows": listed.flows,
         })
         .into())
+    }
+
+    fn note_in_audit(&self, event: Event<'_>, run: &Guid) {
+        self.audit.record(event, self.call.job, &run.to_string(), &self.task);
     }
 
     fn report(&self, step: Step) {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Session;
 use super::input::Wait;
 use super::once::{Started, Ticket};
+use crate::audit::{Audit, Event, Task};
 use crate::connector::{Sleep, Sleeper, Wake};
 use crate::job::Job;
 use crate::microsoft::Class;
@@ -180,11 +181,13 @@ impl Sleeper for FlowSleeper {
         }
     }
 
-    fn gone(self: Box<Self>) {
+    fn gone(self: Box<Self>, job: &Job) {
         let (Some(canceller), State::Asleep(waiting)) = (&self.canceller, &self.state) else {
             return;
         };
-        canceller.cancel(waiting.dataverse().clone(), self.run);
+        // No secret stands in there: references do.
+        let task = Task::of(&job.variables().unwrap_or_default(), |_| false);
+        canceller.cancel(waiting.dataverse().clone(), self.run, job, task);
     }
 }
 
@@ -222,23 +225,29 @@ impl Listener for AtTheEnd {
 pub(super) struct Canceller {
     places: Arc<Semaphore>,
     pace: Pace,
+    audit: Audit,
 }
 
 impl Canceller {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: Pace, audit: Audit) -> Self {
         Self {
             places: Arc::new(Semaphore::new(CANCELS_AT_ONCE)),
             pace,
+            audit,
         }
     }
 
-    /// Cancels a run in the background, unless it is over.
-    pub(super) fn cancel(&self, dataverse: Dataverse, run: Guid) {
-        let this = self.clone();
+    /// Cancels the run of a gone task in the background, unless it is over.
+    pub(super) fn cancel(&self, dataverse: Dataverse, run: Guid, job: &Job, task: Task) {
+        let (this, job) = (self.clone(), job.without_texts());
         tokio::spawn(async move {
             let _place = this.places.acquire().await;
             match this.cancel_unfinished(&dataverse, &run).await {
-                Ok(true) => tracing::info!(%run, "the task of this run is gone: the run was cancelled"),
+                Ok(true) => {
+                    tracing::info!(%run, "the task of this run is gone: the run was cancelled");
+                    let event = Event::Cancel { reason: "task-gone" };
+                    this.audit.record(event, &job, &run.to_string(), &task);
+                }
                 Ok(false) => tracing::info!(%run, "the task of this run is gone; the run was over"),
                 Err(error) => tracing::warn!(
                     %run,

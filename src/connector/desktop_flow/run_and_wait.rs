@@ -11,6 +11,7 @@ use super::once::Started;
 use super::outputs::{self, Outputs};
 use super::parked::{Woke, asleep};
 use super::{Session, failures, refusals};
+use crate::audit::Event;
 use crate::connector::Response;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::{End, Guid};
@@ -43,7 +44,8 @@ impl Session<'_> {
         let response = self.see_through(started, wait, woken).await;
         // A run whose job another worker holds must not be cancelled, so a lease that lapsed is no reason.
         if cancel_on_abort && self.call.abandoned.is_cancelled() && self.call.place.is_gone() {
-            self.canceller.cancel(self.dataverse.clone(), run);
+            self.canceller
+                .cancel(self.dataverse.clone(), run, self.call.job, self.task.clone());
         }
         response
     }
@@ -78,12 +80,14 @@ impl Session<'_> {
                 let (ended, error) = self.unless_abandoned(self.give_up_queue(&entry.run, queued)).await?;
                 // A machine may have been quicker than the cancelling: then the work is done.
                 if ended.end != End::Succeeded {
+                    self.note_end(&entry, &ended);
                     return Err(error.with_note(settled(&entry, &ended)));
                 }
                 ended
             }
             Err(Unended::Error(error)) => return Err(error),
         };
+        self.note_end(&entry, &ended);
         if ended.end != End::Succeeded {
             let headers = self.call.job.headers();
             let has_backoff = headers.is_ok_and(|headers| headers.retry_backoff.is_some());
@@ -111,6 +115,11 @@ impl Session<'_> {
             response["licenseCheck"] = json!(check);
         }
         Ok(Response::from(response).with_note(note))
+    }
+
+    fn note_end(&self, entry: &Entry, ended: &Ended) {
+        let status = ended.session.status.label();
+        self.note_in_audit(Event::End { status }, &entry.run);
     }
 
     async fn wait(&self, run: &Guid, bounds: Bounds) -> Result<Ended, Unended> {
@@ -173,6 +182,8 @@ impl Session<'_> {
             queued.as_secs()
         );
         self.cancel_patiently(run).await?;
+        let reason = "queued-too-long";
+        self.note_in_audit(Event::Cancel { reason }, run);
         let bounds = Bounds {
             ceiling: CANCEL_PATIENCE,
             max_queue_wait: None,

@@ -76,6 +76,7 @@ impl Session<'_> {
         Starter {
             once: self.once,
             call: self.call,
+            task: &self.task,
             dataverse: &self.dataverse,
             may_take: self.settings.timeouts.start,
             longest_pause: self.settings.longest_pause,

@@ -15,6 +15,7 @@ use url::Url;
 use super::authentication::{Authentication, OAuth};
 use super::response::{self, ReturnFormat};
 use super::{HttpJson, failure};
+use crate::audit::Task;
 use crate::connector::desktop_flow::once::{Once, Started, Starter, Wanted};
 use crate::connector::desktop_flow::refusals;
 use crate::connector::identity::Signed;
@@ -191,6 +192,14 @@ impl HttpJson {
             request,
             credential,
         } = start;
+        let task = Task {
+            flow: Some(flow.to_string()),
+            connection: Some(request.connection_name.clone()),
+            identity: match &credential {
+                Bearer::Named(name) => Some(name.clone()),
+                _ => None,
+            },
+        };
         let credential = match credential {
             Bearer::Named(name) => match self.signed_in(&call, &name, organization.url()).await? {
                 Signed::Bearer(token) => Bearer::Given(token),
@@ -231,6 +240,7 @@ impl HttpJson {
         let starter = Starter {
             once: &starts.once,
             call,
+            task: &task,
             dataverse: &dataverse,
             may_take: starts.timeouts.start,
             longest_pause: starts.longest_pause,

@@ -175,21 +175,24 @@ impl Refusal {
     /// What an answer with another status than 2xx says.
     pub fn read(answer: &Answer) -> Self {
         let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let request_id = ["x-ms-service-request-id", "req_id", "x-ms-request-id"]
-            .iter()
-            .find_map(|name| answer.headers.get(*name))
-            .and_then(|value| value.to_str().ok())
-            .map(|id| shortened(id, LONGEST_ID));
         Self {
             status: answer.status,
             code: shortened(&body.error.code, LONGEST_ID),
             message: shortened(body.error.message.trim(), LONGEST_MESSAGE),
-            request_id,
+            request_id: request_id(&answer.headers),
             retry_after: retry_after(answer),
             server_time: server_time(&answer.headers),
             answer: answer.clone(),
         }
     }
+}
+
+/// Dataverse's name for a request, by which its support finds it.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = ["x-ms-service-request-id", "req_id", "x-ms-request-id"]
+        .iter()
+        .find_map(|name| headers.get(*name))?;
+    Some(shortened(id.to_str().ok()?, LONGEST_ID))
 }
 
 const LONGEST_ID: usize = 100;

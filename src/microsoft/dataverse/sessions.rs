@@ -74,6 +74,8 @@ pub struct RunError {
     pub message: String,
     /// More of it.
     pub details: String,
+    /// Dataverse's name for the request that told this.
+    pub request_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +221,9 @@ impl Row {
             code: self.errorcode.unwrap_or_default(),
             message: self.errormessage.unwrap_or_default(),
             details: self.errordetails.unwrap_or_default(),
+            request_id: None,
         };
+        let error = Some(error).filter(|error| *error != RunError::default());
         let age = self.createdon.as_deref().and_then(|on| age(on, answer));
         Ok(FlowSession {
             id,
@@ -227,7 +231,10 @@ impl Row {
             created_on: self.createdon,
             started_on: self.startedon,
             completed_on: self.completedon,
-            error: Some(error).filter(|error| *error != RunError::default()),
+            error: error.map(|error| RunError {
+                request_id: error::request_id(&answer.headers),
+                ..error
+            }),
             age,
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::look::{Search, Seen};
+use crate::audit::{Audit, Event, Task};
 use crate::job::Job;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::search::Candidate;
@@ -33,6 +34,8 @@ pub(super) struct Aftercare {
     pub(super) progress: Progress,
     /// Without its variables.
     pub(super) job: Job,
+    pub(super) audit: Audit,
+    pub(super) task: Task,
     /// How long a row may be unreadable.
     pub(super) visibility: Duration,
 }
@@ -88,6 +91,8 @@ impl Aftercare {
                 Ok(()) => {
                     LATE_STARTS.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(job = self.job.key, run = %late, kept = %kept, "the flow was started late a second time: this run is cancelled, the earlier one goes on");
+                    let event = Event::Cancel { reason: "late-start" };
+                    self.audit.record(event, &self.job, &late.to_string(), &self.task);
                     self.progress.report(
                         &self.job,
                         Step::LateStartCancelled {

@@ -44,9 +44,9 @@ pub use settings::{Guards, LookFirst, Settings};
 use self::late::Aftercare;
 use self::look::{Search, Seen};
 use super::refusals;
+use crate::audit::{Audit, Event, Task};
 use crate::connector::Call;
 use crate::http::Answer;
-use crate::job::Job;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::microsoft::dataverse::sessions::{Columns, FlowSession};
 use crate::microsoft::dataverse::workflows::{LicenseCheck, RunRequest};
@@ -74,6 +74,7 @@ pub struct Once {
     /// Looking after starts whose jobs are long gone.
     aftercare: TaskTracker,
     turns: Turns,
+    audit: Audit,
     /// Tells when runs that are counted are over.
     watcher: Watcher,
 }
@@ -127,6 +128,8 @@ pub struct Starter<'a> {
     pub once: &'a Once,
     /// The job.
     pub call: Call<'a>,
+    /// What the audit says about its runs.
+    pub task: &'a Task,
     /// Where runs live.
     pub dataverse: &'a Dataverse,
     /// Bound on a whole POST that starts a run.
@@ -152,9 +155,10 @@ impl Ticket {
 
 impl Once {
     /// Nothing is known yet.
-    pub fn new(settings: Settings, turns: Turns, watcher: Watcher) -> Self {
+    pub fn new(settings: Settings, turns: Turns, watcher: Watcher, audit: Audit) -> Self {
         Self {
             settings,
+            audit,
             turns,
             watcher,
             clocks: Mutex::default(),
@@ -266,10 +270,14 @@ impl Starter<'_> {
         }
     }
 
+    fn say_adopted(&self, run: &Guid) {
+        let run = run.to_string();
+        self.once.audit.record(Event::Adoption, self.call.job, &run, self.task);
+        self.report(Step::RunAdopted { run });
+    }
+
     fn adopted(&self, entry: Entry, inputs: Option<&str>) -> Before {
-        self.report(Step::RunAdopted {
-            run: entry.run.to_string(),
-        });
+        self.say_adopted(&entry.run);
         let now = inputs.map(|inputs| self.digest(inputs));
         if entry.inputs.is_some() && entry.inputs != now {
             tracing::warn!(job = self.call.job.key, run = %entry.run, "the inputs of the task have changed since its run was started; the run keeps those that it was given");
@@ -328,9 +336,7 @@ impl Starter<'_> {
         }
         let entry = self.entry(&counts, entry.attempt, entry.inputs.clone());
         self.write_run(&entry, Map::new()).await;
-        self.report(Step::RunAdopted {
-            run: entry.run.to_string(),
-        });
+        self.say_adopted(&entry.run);
         Some(entry)
     }
 
@@ -384,23 +390,10 @@ impl Starter<'_> {
             dataverse: self.dataverse.clone(),
             search,
             progress: self.call.progress.clone(),
-            job: self.slim_job(),
+            job: self.call.job.without_texts(),
+            audit: self.once.audit.clone(),
+            task: self.task.clone(),
             visibility: self.once.settings.visibility,
-        }
-    }
-
-    /// The job without what may be large.
-    fn slim_job(&self) -> Job {
-        let job = self.call.job;
-        Job {
-            job_type: job.job_type.clone(),
-            bpmn_process_id: job.bpmn_process_id.clone(),
-            element_id: job.element_id.clone(),
-            tenant_id: job.tenant_id.clone(),
-            lease_token: None,
-            custom_headers: String::new(),
-            variables: String::new(),
-            ..*job
         }
     }
 

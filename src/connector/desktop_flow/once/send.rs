@@ -7,6 +7,7 @@ use serde_json::Map;
 use tokio::time::{Instant, sleep};
 
 use super::{Carrier, Decision, Entry, Fate, Started, Starter, Ticket, Wanted, carrier, refusals};
+use crate::audit::Event;
 use crate::http::{LastLook, Sent};
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::Error;
@@ -81,9 +82,7 @@ impl Starter<'_> {
             if let Some(run) = self.clear_up(&start.intent, given_up).await? {
                 let entry = self.entry(&run, ticket.attempt, start.intent.inputs.clone());
                 self.write_run(&entry, Map::new()).await;
-                self.report(Step::RunAdopted {
-                    run: entry.run.to_string(),
-                });
+                self.say_adopted(&entry.run);
                 return Ok(Started {
                     entry,
                     license_check: None,
@@ -141,9 +140,7 @@ impl Starter<'_> {
                 {
                     let entry = self.entry(&run, start.intent.attempt, start.intent.inputs.clone());
                     self.write_run(&entry, Map::new()).await;
-                    self.report(Step::RunAdopted {
-                        run: entry.run.to_string(),
-                    });
+                    self.say_adopted(&entry.run);
                     return Ok(Some(Started {
                         entry,
                         license_check: None,
@@ -252,7 +249,7 @@ impl Starter<'_> {
         let lease = self.call.place.lease();
         let abandoned = self.call.abandoned.clone();
         let guarded = self.once.settings.guards.lease;
-        let (progress, job) = (self.call.progress.clone(), self.slim_job());
+        let (progress, job) = (self.call.progress.clone(), self.call.job.without_texts());
         LastLook::new(move || {
             let still = within.saturating_sub(began.elapsed());
             let ours = !abandoned.is_cancelled() && !still.is_zero() && lease() > still;
@@ -274,9 +271,9 @@ impl Starter<'_> {
             inputs: start.intent.inputs.clone(),
             fate: Fate::Open,
         };
-        self.report(Step::RunStarted {
-            run: entry.run.to_string(),
-        });
+        let run = entry.run.to_string();
+        self.once.audit.record(Event::Start, self.call.job, &run, self.task);
+        self.report(Step::RunStarted { run });
         if let Some(check) = &started.license_check
             && check.code != "ValidLicenseCoverage"
         {
@@ -312,9 +309,7 @@ impl Starter<'_> {
             Some(counts) if counts.id != started.entry.run => {
                 let entry = self.entry(&counts, intent.attempt, intent.inputs.clone());
                 self.write_run(&entry, Map::new()).await;
-                self.report(Step::RunAdopted {
-                    run: entry.run.to_string(),
-                });
+                self.say_adopted(&entry.run);
                 Ok(Started {
                     entry,
                     license_check: None,

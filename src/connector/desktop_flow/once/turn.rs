@@ -12,6 +12,7 @@ use super::{Started, Starter, Ticket, Wanted};
 use crate::connector::desktop_flow::abandoned;
 use crate::connector::desktop_flow::parked::asleep;
 use crate::connector::{News, Sleep, Sleeper, Wake};
+use crate::job::Job;
 use crate::microsoft::dataverse::Guid;
 use crate::microsoft::dataverse::sessions::FlowSession;
 use crate::outcome::JobError;
@@ -180,7 +181,7 @@ impl Sleeper for Waits {
     }
 
     /// Nothing was started.
-    fn gone(self: Box<Self>) {}
+    fn gone(self: Box<Self>, _job: &Job) {}
 }
 
 /// Wakes the job when the run before it is over, or cannot be waited for: it looks again.
