@@ -282,11 +282,13 @@ fn a_job_type_may_have_permits_of_its_own() {
 fn starts_are_called_back_at_our_receivers_public_address() {
     let file = TestFile::new(
         "callback",
-        "[callback]\nlisten = \"127.0.0.1:9700\"\npublic_url = \"https://hooks.example.com/deskhand/\"\n",
+        "[callback]\nlisten = \"127.0.0.1:9700\"\npublic_url = \"https://hooks.example.com/deskhand/\"\npeers = [\"http://deskhand-1:9700\"]\n",
     );
     let config = load(&file.flags(), &[]).unwrap();
     let public = "https://hooks.example.com/deskhand";
-    assert_eq!(config.callback.unwrap().public_url, public);
+    let callback = config.callback.unwrap();
+    assert_eq!(callback.public_url, public);
+    assert_eq!(callback.peers[0].as_str(), "http://deskhand-1:9700/");
     assert_eq!(
         config.connectors.desktop_flow.once.callback_url.as_deref(),
         Some(public)

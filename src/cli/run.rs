@@ -23,7 +23,7 @@ use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
-use crate::runs::callback::Receiver;
+use crate::runs::callback::{Peers, Receiver};
 use crate::runs::turns::Turns;
 use crate::secrets::Known;
 use crate::secrets::allow_list::AllowList;
@@ -94,10 +94,18 @@ pub(super) async fn run(args: Args) -> ExitCode {
     }
     if let Some(callback) = &config.callback {
         let watchers = parts.pipeline.connectors().find_map(|connector| connector.watcher());
-        if let Some(watcher) = watchers
-            && let Err(error) = Receiver::new(watcher).listen(callback.listen).await
-        {
-            return not_started("the receiver of callbacks", callback.listen, &error);
+        if let Some(watcher) = watchers {
+            let peers = match http::Client::new() {
+                Ok(client) => {
+                    let tokens = config.connectors.desktop_flow.once.tokens.clone();
+                    Peers::new(callback.peers.clone(), client, tokens)
+                }
+                Err(_) => None,
+            };
+            let receiver = Receiver::with_peers(watcher, peers);
+            if let Err(error) = receiver.listen(callback.listen).await {
+                return not_started("the receiver of callbacks", callback.listen, &error);
+            }
         }
     }
     for used in &config.used {

@@ -16,11 +16,14 @@ pub struct Callback {
     pub listen: SocketAddr,
     /// The same place as Dataverse sees it, without a final slash.
     pub public_url: String,
+    /// Other replicas' receivers.
+    pub peers: Vec<Url>,
 }
 
 pub(super) fn settings(s: &mut Sources<'_>) -> Option<Callback> {
     let listen = s.optional("callback.listen");
     let url = s.optional("callback.public_url");
+    let peers = peers(s);
     match (listen, url) {
         (None, None) => None,
         (Some(listen), Some(url)) => {
@@ -36,6 +39,7 @@ pub(super) fn settings(s: &mut Sources<'_>) -> Option<Callback> {
             Some(Callback {
                 listen: listen?,
                 public_url: public_url?,
+                peers,
             })
         }
         (Some(_), None) => {
@@ -55,6 +59,25 @@ pub(super) fn settings(s: &mut Sources<'_>) -> Option<Callback> {
             None
         }
     }
+}
+
+fn peers(s: &mut Sources<'_>) -> Vec<Url> {
+    let mut peers = Vec::new();
+    for text in s.list("callback.peers") {
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => {
+                peers.push(url);
+            }
+            _ => {
+                let place = s.place("callback.peers");
+                s.fault(
+                    place,
+                    format!("`{text}` is not the address of a receiver like http://deskhand-1:9700"),
+                );
+            }
+        }
+    }
+    peers
 }
 
 fn checked(text: &str) -> Result<String, &'static str> {

@@ -192,6 +192,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("audit.file", Kind::Text, "", "File to which a line of JSON is appended for each start, adoption, cancelling and end of a desktop flow's run; opened again when it was moved away. Empty: a log line of the target audit."),
     setting("callback.listen", Kind::Text, "", "Address where Dataverse's word that a run has ended is heard, e.g. 0.0.0.0:9700. Empty: runs are only looked at."),
     setting("callback.public_url", Kind::Text, "", "The same place as Dataverse sees it: https, a DNS name, e.g. https://hooks.example.com/deskhand. A random token is appended for each run."),
+    setting("callback.peers", Kind::List, "", "Other replicas' receivers, e.g. http://deskhand-1:9700: a callback for a run that nobody here waits for is passed to them, once and never further. The own address may be among them."),
     setting("admin.listen", Kind::Text, "", "Address of the port for operations (/live, /ready, /metrics, /log-level, /pauses), e.g. 0.0.0.0:9600. Empty: no such port.")
         .flag("admin-listen"),
 ];

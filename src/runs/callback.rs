@@ -5,12 +5,16 @@
 //! moves a look. Callbacks that come twice, too early, or never are harmless for the same reason: a run is looked at when
 //! its wait begins, and again at the watcher's own pace.
 //!
+//! A callback for a run that nobody here waits for may be another replica's: it is passed to the peers that operations
+//! name, once and never further. Without peers, or when they are away, the run is looked at a little later.
+//!
 //! Everybody gets the same answer, so that nobody learns which runs there are. Only when there are too many requests the
 //! answer is 503: Dataverse then comes back, three times, a second apart.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,10 +22,15 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::post;
 use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use url::Url;
 
 use super::budget::Budget;
-use super::token::Token;
+use super::token::{Token, Tokens};
 use super::watcher::{Hint, Watcher};
+use crate::http::header::HeaderValue;
+use crate::http::{Client, Method, Request};
 use crate::microsoft::dataverse::Guid;
 
 /// Callbacks a second, on average, and at once.
@@ -30,13 +39,31 @@ const BURST: f64 = 1000.0;
 /// A callback has some 200 bytes.
 const LARGEST: usize = 16 * 1024;
 
+/// Marks a callback that another replica passed on.
+const PASSED: &str = "x-deskhand-passed";
+/// Callbacks that are passed on at once; further ones are not: the replica that waits looks by itself.
+const PASSED_AT_ONCE: usize = 32;
+/// How long a peer may take to hear of one.
+const PEER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The receiver of callbacks.
 pub struct Receiver {
     watcher: Watcher,
+    peers: Option<Peers>,
     budget: Mutex<Budget>,
     heard: AtomicU64,
     strange: AtomicU64,
     limited: AtomicU64,
+    passed: AtomicU64,
+}
+
+/// Other replicas, one of which may wait for a run that nobody here waits for.
+pub struct Peers {
+    urls: Vec<Url>,
+    client: Client,
+    /// Only what carries a token of ours is passed on.
+    tokens: Tokens,
+    places: Arc<Semaphore>,
 }
 
 /// What came in so far.
@@ -48,6 +75,8 @@ pub struct Figures {
     pub strange: u64,
     /// Turned away because there were too many.
     pub limited: u64,
+    /// Passed on to peers, each counted once.
+    pub passed: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,12 +88,19 @@ struct Body {
 impl Receiver {
     /// A receiver that hurries this watcher.
     pub fn new(watcher: Watcher) -> Arc<Self> {
+        Self::with_peers(watcher, None)
+    }
+
+    /// The same, which passes callbacks for runs that it does not know to peers.
+    pub fn with_peers(watcher: Watcher, peers: Option<Peers>) -> Arc<Self> {
         Arc::new(Self {
             watcher,
+            peers,
             budget: Mutex::new(Budget::new(PER_SECOND, BURST)),
             heard: AtomicU64::new(0),
             strange: AtomicU64::new(0),
             limited: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
         })
     }
 
@@ -91,6 +127,7 @@ impl Receiver {
             heard: self.heard.load(Ordering::Relaxed),
             strange: self.strange.load(Ordering::Relaxed),
             limited: self.limited.load(Ordering::Relaxed),
+            passed: self.passed.load(Ordering::Relaxed),
         }
     }
 
@@ -105,7 +142,16 @@ impl Receiver {
             self.limited.fetch_add(1, Ordering::Relaxed);
             return StatusCode::SERVICE_UNAVAILABLE;
         }
-        let hint = read(path, headers, body).map(|(run, token)| self.watcher.hint(run, &token.nonce()));
+        let read = read(path, headers, body);
+        let hint = read
+            .as_ref()
+            .map(|(run, token)| self.watcher.hint(*run, &token.nonce()));
+        if let (Some((run, token)), Some(Hint::Unknown), Some(peers)) = (&read, hint, &self.peers)
+            && !headers.contains_key(PASSED)
+            && peers.pass_on(*run, token)
+        {
+            self.passed.fetch_add(1, Ordering::Relaxed);
+        }
         match hint {
             Some(Hint::Followed) => self.heard.fetch_add(1, Ordering::Relaxed),
             Some(Hint::Unproven) => {
@@ -115,6 +161,55 @@ impl Receiver {
             Some(Hint::Unknown) | None => self.strange.fetch_add(1, Ordering::Relaxed),
         };
         StatusCode::ACCEPTED
+    }
+}
+
+impl Peers {
+    /// Replicas that listen there; those that pass on must make the same tokens. The own address may be among them.
+    pub fn new(urls: Vec<Url>, client: Client, tokens: Tokens) -> Option<Self> {
+        let places = Arc::new(Semaphore::new(PASSED_AT_ONCE));
+        (!urls.is_empty()).then_some(Self {
+            urls,
+            client,
+            tokens,
+            places,
+        })
+    }
+
+    /// Tells all peers in the background. False where it is no token of ours, or too many are under way.
+    fn pass_on(&self, run: Guid, token: &Token) -> bool {
+        if !self.tokens.made(token) {
+            return false;
+        }
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return false;
+        };
+        let body = json!({ "flowsessionid": run }).to_string();
+        let calls: Vec<Request> = self
+            .urls
+            .iter()
+            .filter_map(|peer| {
+                let url = format!("{}/{token}", peer.as_str().trim_end_matches('/'))
+                    .parse()
+                    .ok()?;
+                let mut request = Request::new(Method::POST, url);
+                request.total_timeout = Some(PEER_PATIENCE);
+                request.headers.insert(PASSED, HeaderValue::from_static("1"));
+                request.body = Some(body.clone().into_bytes());
+                Some(request)
+            })
+            .collect();
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            let told = calls.into_iter().map(|call| client.send(call));
+            for answer in futures_util::future::join_all(told).await {
+                if let Err(error) = answer {
+                    tracing::debug!(%run, %error, "a peer does not hear of a callback; it looks by itself");
+                }
+            }
+            drop(place);
+        });
+        true
     }
 }
 
@@ -139,7 +234,6 @@ async fn received(State(receiver): State<Arc<Receiver>>, uri: Uri, headers: Head
 mod tests {
     use super::*;
     use crate::runs::token::{Subject, Tokens};
-    use serde_json::json;
 
     const RUN: &str = "d9687093-d0c0-ec11-983e-0022480b428a";
 

@@ -77,6 +77,12 @@ impl Tokens {
         format!("{}{process_instance:x}.", self.of_namespace())
     }
 
+    /// Is this token made by us, or by a replica with the same namespace and key?
+    pub fn made(&self, token: &Token) -> bool {
+        let stable = self.stable(token.subject);
+        token.tag == self.tag && verify_slices_are_equal(stable.0.as_bytes(), token.stable.0.as_bytes()).is_ok()
+    }
+
     /// The stable part for a subject.
     pub fn stable(&self, subject: Subject) -> Stable {
         let parts = [

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod peers;
 mod setting;
 #[path = "../support/mod.rs"]
 mod support;
