@@ -1,7 +1,8 @@
 //! What one run of a desktop flow costs the worker from start to completed job, how many it starts in a second, and how
 //! long after a run's end its job is completed.
 //!
-//! Prints `figure cpu_us_per_run …`, `figure starts_per_second …`, `figure end_to_completed_ms_polling …`.
+//! Prints `figure cpu_us_per_run …`, `figure starts_per_second …`, `figure end_to_completed_ms_polling …` and
+//! `figure end_to_completed_ms_callback …`.
 //! `DESKHAND_BENCH_RUNS=N` measures another number of runs.
 
 mod world;
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use deskhand::connector::desktop_flow;
+use deskhand::connector::{Connector, desktop_flow};
 use deskhand::progress::{Progress, Step};
+use deskhand::runs::callback::Receiver;
 use deskhand::worker;
 use serde_json::{Value, json};
 use world::{Outcome, ROLE, World, own_cpu, start_processes, wait_until};
 
+const CALLBACK: &str = "callback";
 const WARM_UP: u64 = 500;
 /// Runs whose end is timed, and the stretch of time over which they end.
 const TIMED: u32 = 40;
@@ -32,7 +35,8 @@ fn main() -> Outcome {
         Ok(_) => runtime.block_on(start_processes()),
         Err(_) => runtime.block_on(async {
             throughput().await?;
-            latency().await
+            latency("polling").await?;
+            latency(CALLBACK).await
         }),
     }
 }
@@ -90,7 +94,8 @@ struct Timed {
     late: Vec<Duration>,
 }
 
-async fn latency() -> Outcome {
+/// With a receiver of callbacks, or without.
+async fn latency(way: &str) -> Outcome {
     let running = |index: u32| FIRST_END + BETWEEN_ENDS * index;
     let scripts: Vec<Value> = (0..TIMED)
         .map(|index| json!({"waiting": "0s", "running": format!("{}ms", running(index).as_millis())}))
@@ -118,7 +123,15 @@ async fn latency() -> Outcome {
         max_jobs: 1,
         ..worker::Settings::default()
     };
-    let (_, stop, working) = world.work(one, desktop_flow::Settings::default(), progress)?;
+    let mut flows = desktop_flow::Settings::default();
+    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    if way == CALLBACK {
+        flows.once.callback_url = Some(format!("http://{listen}"));
+    }
+    let (connector, stop, working) = world.work(one, flows, progress)?;
+    if let (CALLBACK, Some(watcher)) = (way, connector.watcher()) {
+        Receiver::new(watcher).listen(listen).await?;
+    }
     let _driver = world.drive("driver", usize::try_from(TIMED)?)?;
     let count = || {
         timed
@@ -131,11 +144,11 @@ async fn latency() -> Outcome {
     let mut late = std::mem::take(&mut timed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).late);
     late.sort();
     println!(
-        "figure end_to_completed_ms_polling {:.0} ms",
+        "figure end_to_completed_ms_{way} {:.0} ms",
         late[late.len() / 2].as_secs_f64() * 1000.0
     );
     println!(
-        "figure end_to_completed_ms_polling_worst {:.0} ms",
+        "figure end_to_completed_ms_{way}_worst {:.0} ms",
         late[late.len() - 1].as_secs_f64() * 1000.0
     );
     stop.cancel();
