@@ -14,6 +14,7 @@ use url::Url;
 const SCOPE: SecretScope<'static> = SecretScope {
     tenant_id: "<default>",
     bpmn_process_id: "process",
+    process_definition_key: 0,
     element_id: "task",
 };
 

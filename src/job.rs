@@ -74,6 +74,7 @@ impl Job {
         SecretScope {
             tenant_id: &self.tenant_id,
             bpmn_process_id: &self.bpmn_process_id,
+            process_definition_key: self.process_definition_key,
             element_id: &self.element_id,
         }
     }

@@ -102,6 +102,7 @@ pub struct Metrics {
     polls: Counters,
     token_fetches: Counters,
     policy_refusals: Counters,
+    credential_ends: Gauges,
     http_requests: Counters,
     http_seconds: Times,
     hosts: Mutex<HashSet<String>>,
@@ -233,6 +234,11 @@ impl Metrics {
                 "policy_refusals",
                 "What was not sent because nothing allows it: by rule, by field or diagram, by identity, by network",
                 Counters::default()
+            ),
+            credential_ends: registered!(
+                "credential_expiry_timestamp_seconds",
+                "When an identity's certificate, client secret or refresh token ends, seconds since 1970",
+                Gauges::default()
             ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
@@ -383,6 +389,12 @@ impl Metrics {
     /// this, or the `network` would lead inside.
     pub fn policy_refused(&self, reason: &str) {
         add(&self.policy_refusals, &[("reason", reason)]);
+    }
+
+    /// When a credential of an identity ends, seconds since 1970.
+    pub fn credential_ends(&self, identity: &str, credential: &str, ends: i64) {
+        let labels = owned(&[("identity", identity), ("credential", credential)]);
+        self.credential_ends.get_or_create(&labels).set(ends);
     }
 
     /// A token endpoint was asked.

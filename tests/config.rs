@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "config/identities.rs"]
+mod identities;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,6 +4,8 @@
 
 #[path = "http_json/faults.rs"]
 mod faults;
+#[path = "http_json/hostile.rs"]
+mod hostile;
 #[path = "http_json/oauth.rs"]
 mod oauth;
 #[path = "http_json/secrets.rs"]
@@ -61,7 +63,10 @@ impl Rig {
     }
 
     fn made_of(settings: Settings, policy: Policy) -> Self {
-        let client = Client::new().unwrap();
+        Self::through(Client::new().unwrap(), settings, policy)
+    }
+
+    fn through(client: Client, settings: Settings, policy: Policy) -> Self {
         let tokens = Arc::new(Tokens::new(client.clone()));
         Self {
             connector: HttpJson::new(client, tokens, Arc::new(policy), settings),

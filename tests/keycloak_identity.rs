@@ -90,6 +90,7 @@ fn identity(client_id: &str, sign_in: SignIn) -> Identities {
         connectors: vec![],
         processes: vec![],
         tenants: vec![],
+        expires: None,
     };
     let secrets = Secrets::fixed([
         ("SECRET", "deskhand-secret"),

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 const SCOPE: SecretScope<'static> = SecretScope {
     tenant_id: "<default>",
     bpmn_process_id: "invoice",
+    process_definition_key: 0,
     element_id: "task",
 };
 
@@ -263,9 +264,48 @@ async fn values_that_would_fill_the_memory_are_refused() {
 
 #[tokio::test]
 async fn variables_nested_too_deeply_are_refused() {
-    let deep = (0..200).fold(json!("{{secrets.A}}"), |inner, _| json!([inner]));
-    let error = refused(json!({"a": deep}), &[("A", "v")]).await;
-    assert!(error.message.contains("128"), "{}", error.message);
+    for deep in [200, 1_000] {
+        let lists = (0..deep).fold(json!("{{secrets.A}}"), |inner, _| json!([inner]));
+        let objects = (0..deep).fold(json!("{{secrets.A}}"), |inner, _| json!({ "{{secrets.A}}": inner }));
+        for nested in [lists, objects] {
+            let error = refused(json!({"a": nested}), &[("A", "v")]).await;
+            assert_eq!(error.remedy, Remedy::Incident);
+            assert!(error.message.contains("128"), "{}", error.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_refers_to_itself_or_to_others_is_put_in_once() {
+    let secrets = [("A", "{{secrets.A}}{{secrets.B}}"), ("B", "{{secrets.A}}")];
+    let bound = bound(json!({"{{secrets.B}}": "{{secrets.A}}{{secrets.B}}"}), &secrets).await;
+    assert_eq!(
+        bound,
+        json!({"{{secrets.A}}": "{{secrets.A}}{{secrets.B}}{{secrets.A}}"})
+    );
+}
+
+#[tokio::test]
+async fn odd_names_are_looked_for_as_they_are_and_found_nowhere() {
+    let long = "n".repeat(100_000);
+    for name in [
+        "../../etc/passwd",
+        "A\"B",
+        "%00",
+        "\u{202e}A",
+        "A}B",
+        "ñ",
+        "$(id)",
+        "A;B",
+        long.as_str(),
+    ] {
+        let error = refused(json!({"a": format!("{{{{secrets.{name}}}}}")}), &[("A", "v")]).await;
+        assert_eq!(error.remedy, Remedy::Incident);
+        assert!(
+            error.message.contains("is not available") && error.message.len() < 1_000,
+            "{name}: {error}"
+        );
+    }
 }
 
 /// Counts its questions, and answers as it was told.

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "secrets_diagrams/engine.rs"]
+mod engine;
+
 use std::path::Path;
 
 use deskhand::outcome::{JobError, Remedy};
@@ -21,9 +24,20 @@ fn secrets(settings: Settings) -> Secrets {
 }
 
 async fn bind(secrets: &Secrets, process: &str, element: &str, variables: Value) -> Result<Value, JobError> {
+    bind_as(secrets, 0, process, element, variables).await
+}
+
+async fn bind_as(
+    secrets: &Secrets,
+    key: i64,
+    process: &str,
+    element: &str,
+    variables: Value,
+) -> Result<Value, JobError> {
     let scope = SecretScope {
         tenant_id: "<default>",
         bpmn_process_id: process,
+        process_definition_key: key,
         element_id: element,
     };
     let bound = secrets.bind(object(variables), &scope).await?;
@@ -42,6 +56,7 @@ fn diagram(process: &str, inputs: &str) -> String {
 fn with_diagrams(directory: &Path, mode: Mode) -> Secrets {
     secrets(Settings {
         diagrams: Some(directory.to_owned()),
+        engine: None,
         mode,
         fields: Fields::Credentials,
     })

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
@@ -112,6 +113,19 @@ async fn walk(identities: &Identities, name: &str, organization: &Organization, 
     if !took("identity", known.unwrap_or_else(|error| Err(error.clone()))) {
         return;
     }
+    if let Ok(identity) = &found
+        && let Some(ending) = identities.ending(identity).await
+    {
+        let credential = ending.credential;
+        let left = match (&ending.ends, ending.days(Timestamp::now())) {
+            (Err(error), _) => Err(error.clone()),
+            (Ok(ends), None) => Err(format!("the {credential} ended at {ends}")),
+            (Ok(ends), Some(days)) => Ok(format!("the {credential} expires in {days} days, at {ends}")),
+        };
+        if !took("expiry", left) {
+            return;
+        }
+    }
     let token = match identities.token_for_operations(name, organization.url()).await {
         Ok(token) => token,
         Err(error) => {
@@ -169,6 +183,7 @@ fn claims(token: &SecretString) -> String {
 async fn get(organization: &Organization, resource: &str, token: &SecretString) -> Result<Value, String> {
     let base = organization.as_str();
     let url = Url::parse(&format!("{base}/api/data/v9.2/{resource}")).map_err(|error| error.to_string())?;
+    let asked = url.clone();
     let mut request = Request::new(Method::GET, url);
     request.total_timeout = Some(std::time::Duration::from_secs(30));
     let mut bearer =
@@ -183,8 +198,8 @@ async fn get(organization: &Organization, resource: &str, token: &SecretString) 
     if answer.status == 200 {
         return serde_json::from_slice(&answer.body).map_err(|_| "the answer is no JSON".to_owned());
     }
-    let refusal = Refusal::read(&answer);
-    let hint = refusal.meaning().hint;
+    let refusal = Refusal::read(&answer).of_call("GET", &asked);
+    let hint = refusal.hint();
     Err(format!(
         "{refusal}{}{hint}",
         if hint.is_empty() { "" } else { "\n        What to do: " }

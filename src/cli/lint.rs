@@ -274,6 +274,7 @@ impl Lint<'_> {
                 let scope = SecretScope {
                     tenant_id: "<default>",
                     bpmn_process_id: task.process,
+                    process_definition_key: 0,
                     element_id: task.element,
                 };
                 let in_query = entry.name == "url" && entry.text[..found.place.start].contains('?');
@@ -311,6 +312,7 @@ impl Lint<'_> {
         let scope = SecretScope {
             tenant_id: "<default>",
             bpmn_process_id: task.process,
+            process_definition_key: 0,
             element_id: task.element,
         };
         let policy = self.policy.for_connector(task.job_type).for_job(&scope);

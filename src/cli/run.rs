@@ -16,6 +16,7 @@ use super::signals::Signals;
 use super::{FAILURE, INTERNAL, USAGE};
 use crate::admin::{self, LogLevel, Readiness};
 use crate::config::{Config, Log};
+use crate::connector::expiry;
 use crate::engine::Engine;
 use crate::engine::credentials::Authority;
 use crate::feel;
@@ -121,6 +122,13 @@ pub(super) async fn run(args: Args) -> ExitCode {
         tracing::warn!("secrets.prefix is empty: a task can name any environment variable of this process as a secret");
     }
     readiness.clone().until_stopped(stop.clone());
+    let expiry = match config.identities() {
+        Ok(identities) => tokio::spawn(expiry::watch(identities, config.engine.credentials.certificate())),
+        Err(error) => {
+            complain(format_args!("HTTP cannot be set up: {error}"));
+            return ExitCode::from(INTERNAL);
+        }
+    };
     let seen = tokio::spawn(look_for_engine(parts.engine.clone(), readiness.clone()));
     let ended = worker::run(
         parts.engine,
@@ -132,6 +140,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     .await;
     seen.abort();
     forget_pauses(turns.as_ref());
+    expiry.abort();
     match ended {
         Ended::Drained => {
             tracing::info!("stopped; nothing was left behind");

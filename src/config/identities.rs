@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use url::Url;
 
@@ -44,13 +47,14 @@ pub struct IdentityText {
     connectors: Vec<String>,
     processes: Vec<String>,
     tenants: Vec<String>,
+    expires: Option<String>,
 }
 
 /// The keys, for a message.
 pub(super) const KEYS: &str = "tenant, authority, token_endpoint, client_id, client_secret, client_authentication, certificate, \
     certificate_password, private_key, algorithm, send_chain, federated_token_file, federated_token_url, \
     federated_token_bearer, username, password, refresh_token, refresh_token_file, managed, \
-    token, scope, hosts, audiences, connectors, processes, tenants";
+    token, scope, hosts, audiences, connectors, processes, tenants, expires";
 
 /// All identities of the file.
 pub(super) fn identities(s: &mut Sources<'_>, cloud: Cloud) -> Vec<Settings> {
@@ -87,14 +91,14 @@ fn identity(name: &str, text: IdentityText, cloud: Cloud, s: &Sources<'_>) -> Re
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or("`token_endpoint` is not a URL")?,
         (None, Some(tenant)) => {
-            let usual = format!("https://{}", cloud.authorities()[0]);
-            let authority = text.authority.clone().unwrap_or(usual);
+            let authority = text.authority.clone().unwrap_or_else(|| cloud.authority());
             entra::token_endpoint(&authority, tenant)
                 .ok_or("`tenant` is no tenant's id or domain, or `authority` no URL")?
         }
         (None, None) if needs_endpoint => return Err("`tenant` (or `token_endpoint`) is missing".into()),
         (None, None) => Url::parse(entra::PUBLIC_AUTHORITY).map_err(|error| error.to_string())?,
     };
+    let expires = text.expires.as_deref().map(moment).transpose()?;
     if needs_endpoint && text.client_id.is_none() {
         return Err("`client_id` is missing".into());
     }
@@ -109,6 +113,7 @@ fn identity(name: &str, text: IdentityText, cloud: Cloud, s: &Sources<'_>) -> Re
         connectors: text.connectors,
         processes: text.processes,
         tenants: text.tenants,
+        expires,
     })
 }
 
@@ -182,6 +187,19 @@ fn sign_in(text: &IdentityText, s: &Sources<'_>) -> Result<SignIn, String> {
                 ways.join(" and ")
             ))
         }
+    }
+}
+
+/// A day (its begin, UTC) or a moment.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let day = || text.parse::<Date>().ok()?.at(0, 0, 0, 0).to_zoned(TimeZone::UTC).ok();
+    match text
+        .parse::<Timestamp>()
+        .ok()
+        .or_else(|| day().map(|day| day.timestamp()))
+    {
+        Some(moment) => Ok(moment),
+        None => Err("`expires` is a day like 2027-03-01 or a moment like 2027-03-01T12:00:00Z".into()),
     }
 }
 

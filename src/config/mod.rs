@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::connector::identity;
+use crate::engine::credentials::Authority;
 use crate::http::token::{Tokens, managed};
-use crate::secrets::allow_list;
+use crate::secrets::allow_list::{self, definitions::Definitions};
 use crate::secrets::cached::{Ages, Cached};
 use crate::secrets::output::OnSecret;
 use crate::secrets::policy::{self, Cloud};
@@ -135,13 +136,8 @@ impl Config {
         let callback = callback::settings(s);
         let mut once = starts::settings(s, &engine);
         once.callback_url = callback.as_ref().map(|callback| callback.public_url.clone());
-        let cloud = match s.choice("secrets.cloud") {
-            "gcc" => Cloud::Gcc,
-            "gcc-high" => Cloud::GccHigh,
-            "dod" => Cloud::Dod,
-            "china" => Cloud::China,
-            _ => Cloud::Public,
-        };
+        let cloud = Cloud::named(s.choice("secrets.cloud")).unwrap_or_default();
+        let organizations = s.organizations("secrets.organizations", cloud);
         let identities = identities::identities(s, cloud);
         Self {
             network,
@@ -182,6 +178,7 @@ impl Config {
                 bare_references: s.switch("secrets.bare_references"),
                 allow_list: allow_list::Settings {
                     diagrams: s.optional("secrets.diagrams").map(PathBuf::from),
+                    engine: stores::engine_rest(s),
                     mode: match s.choice("secrets.allow_list") {
                         "lax" => allow_list::Mode::Lax,
                         "off" => allow_list::Mode::Off,
@@ -202,7 +199,7 @@ impl Config {
             },
             policy: policy::Settings {
                 rules,
-                organizations: s.organizations("secrets.organizations"),
+                organizations,
                 cloud,
             },
             connectors: connector::Settings {
@@ -223,6 +220,7 @@ impl Config {
                     once,
                     turns: turns::settings(s),
                     audit: Audit::new(s.optional("audit.file").map(PathBuf::from)),
+                    authority: cloud.authority(),
                     plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
                     ..connector::desktop_flow::Settings::default()
                 },
@@ -257,7 +255,28 @@ impl Config {
             });
             far.push(Box::new(Cached::new(store, self.ages)));
         }
-        Ok(self.secrets_of(far))
+        let secrets = self.secrets_of(far);
+        Ok(match self.definitions()? {
+            None => secrets,
+            Some(definitions) => secrets.asking(self.secrets.allow_list.clone(), definitions),
+        })
+    }
+
+    /// The engine's process definitions, where its REST API is to be asked.
+    fn definitions(&self) -> Result<Option<Definitions>, http::Error> {
+        let Some(address) = self.secrets.allow_list.engine.clone() else {
+            return Ok(None);
+        };
+        let invalid = |error: String| http::Error::Invalid(error);
+        let client = http::Client::new()?;
+        let tokens = Tokens::new(client.clone()).remembering(self.known.clone());
+        let authority = Authority::new(&self.engine.credentials, Arc::new(tokens));
+        let authority = authority.map_err(|error| invalid(error.to_string()))?;
+        let tls = self.engine.client_tls().map_err(invalid)?;
+        Ok(Some(Definitions::new(client, address, tls, move || {
+            let authority = authority.clone();
+            Box::pin(async move { authority.header().await.map_err(|status| status.message().to_owned()) })
+        })))
     }
 
     /// Stores that need no identity.

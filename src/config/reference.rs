@@ -45,6 +45,7 @@ pub fn file() -> String {
          # with certificate_password, private_key and algorithm PS256 or RS256); federated_token_file, or federated_token_url (and\n\
          # federated_token_bearer, which is shown there; the token is asked for anew each time); username and password;\n\
          # refresh_token (and refresh_token_file for its successors); managed (auto, imds, app-service); token.\n\
+         # expires = \"2027-03-01\": when the client secret or refresh token ends; a certificate says it itself.\n\
          #[identities.rpa-prod]\n\
          #tenant = \"contoso.onmicrosoft.com\"\n\
          #client_id = \"00000000-0000-0000-0000-000000000000\"\n\

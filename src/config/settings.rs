@@ -130,12 +130,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("secrets.stale", Kind::Duration, "1h", "How old a value of a remote store may be while the store does not answer."),
     setting("secrets.bare_references", Kind::Switch, "true", "Is secrets.NAME without braces a reference too?"),
     setting("secrets.diagrams", Kind::Text, "", "Directory with the deployed diagrams (.bpmn): a task may use a secret only in the fields where its own input mappings declare it."),
+    setting("secrets.engine_address", Kind::Text, "", "In place of secrets.diagrams: address of the engine's REST API (8.8 and newer, with secondary storage), e.g. http://localhost:8080. The diagram of each job's own version is asked of it, with the credentials of engine.*."),
     setting("secrets.allow_list", Kind::Choice(&["strict", "lax", "off"]), "strict", "With secrets.diagrams: refuse what no diagram declares (strict), allow everything to processes without a diagram (lax), or do not ask them (off)."),
     setting("secrets.fields", Kind::Choice(&["credentials", "all"]), "credentials", "Without secrets.diagrams: where references are resolved. credentials: authentication, headers, clientTls, organizationUri and a URL before its query."),
     setting("secrets.on_secret_in_output", Kind::Choice(&["incident", "mask"]), "incident", "What happens when the result of a task would hold the value of a secret of its own, or a token: an incident, or *** in its place."),
     setting("secrets.allow_in_output", Kind::List, "", "Names of secrets (* stands for any characters) that results may hold, e.g. a client id that is kept as a secret."),
     setting("secrets.organizations", Kind::List, "", "Dataverse organisations that secrets without a rule may be sent to, e.g. contoso.crm4.dynamics.com."),
-    setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: whose sign-in authorities secrets without a rule may be sent to."),
+    setting("secrets.cloud", Kind::Choice(&["public", "gcc", "gcc-high", "dod", "china"]), "public", "Microsoft's cloud: its authorities sign tenants in, and secrets without a rule may be sent to them. Organisations must be of this cloud; the audiences of its flow service and Power Platform are known."),
     setting("vault.address", Kind::Text, "", "HashiCorp Vault, KV version 2, as a store of secrets: its address. {{secrets.NAME}} is the field NAME of the entry at vault.path.")
         .or(&["VAULT_ADDR"]),
     setting("vault.namespace", Kind::Text, "", "Vault's namespace, where there are any.")

@@ -17,7 +17,7 @@ use crate::connector::JOB_TYPES;
 use crate::http::guard::Allowed;
 use crate::secrets::Known;
 use crate::secrets::hosts::{HostPattern, PatternError};
-use crate::secrets::policy::Rule;
+use crate::secrets::policy::{Cloud, Rule};
 use crate::secrets::redaction::Label;
 use crate::spelling::nearest;
 
@@ -267,11 +267,15 @@ impl<'a> Sources<'a> {
     }
 
     /// Organisations are named one by one: a pattern of a whole cloud would let in an attacker's own.
-    pub(super) fn organizations(&mut self, key: &str) -> Vec<HostPattern> {
+    pub(super) fn organizations(&mut self, key: &str, cloud: Cloud) -> Vec<HostPattern> {
         let mut hosts = Vec::new();
         for text in self.list(key) {
             let parsed = match text.contains('*') {
                 true => Err("name each organisation: a pattern would let in others' organisations too".to_owned()),
+                // Tokens of one cloud's authority are nothing to another.
+                false if Cloud::of_organization(&text).is_some_and(|one| one.authority() != cloud.authority()) => {
+                    Err("this organisation belongs to another cloud than secrets.cloud says".to_owned())
+                }
                 false => text.parse().map_err(|error: PatternError| error.to_string()),
             };
             match parsed {

@@ -7,6 +7,23 @@ use crate::connector::identity;
 use crate::secrets::key_vault;
 use crate::secrets::vault::{Auth, Settings};
 
+/// The engine's REST API as the place of diagrams, if it is configured.
+pub(super) fn engine_rest(s: &mut Sources<'_>) -> Option<Url> {
+    let address = s.optional("secrets.engine_address")?;
+    let place = s.place("secrets.engine_address");
+    if s.optional("secrets.diagrams").is_some() {
+        s.fault(place, "secrets.diagrams is set, too: diagrams come from one place");
+        return None;
+    }
+    let url = Url::parse(&address).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    });
+    if url.is_none() {
+        s.fault(place, "is not an address like http://localhost:8080");
+    }
+    url
+}
+
 /// HashiCorp Vault, if it is configured.
 pub(super) fn vault(s: &mut Sources<'_>) -> Option<Settings> {
     let address = s.optional("vault.address");

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub processes: Vec<String>,
     /// Tenants.
     pub tenants: Vec<String>,
+    /// When the client secret or the refresh token ends, where operations know it.
+    pub expires: Option<Timestamp>,
 }
 
 /// How an identity signs in.
@@ -161,6 +164,14 @@ fn audience(url: &Url) -> Option<&'static str> {
     entra::audience_of(url.host_str().unwrap_or_default())
 }
 
+/// Who asks when no job does.
+const NOBODY: SecretScope<'static> = SecretScope {
+    tenant_id: "<default>",
+    bpmn_process_id: "",
+    process_definition_key: 0,
+    element_id: "",
+};
+
 /// All identities. They share tokens.
 pub struct Identities {
     all: HashMap<String, Settings>,
@@ -229,16 +240,21 @@ impl Identities {
         })
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Settings> {
+        self.all.values()
+    }
+
+    /// A text of operations' own with its references resolved, where no job asks.
+    pub(super) async fn text_for_operations(&self, text: &str) -> Result<SecretString, JobError> {
+        self.secrets.text(text, &NOBODY).await
+    }
+
     /// A token for a call that operations themselves make (a store of secrets, a check).
     ///
     /// # Errors
     /// Says what went wrong, without a secret.
     pub async fn token_for_operations(&self, name: &str, url: &Url) -> Result<SecretString, String> {
-        const NOBODY: SecretScope<'static> = SecretScope {
-            tenant_id: "<default>",
-            bpmn_process_id: "",
-            element_id: "",
-        };
         let identity = self.find(name).map_err(|error| error.message)?;
         let signed = identity.signed(url, &self.secrets, &NOBODY).await;
         match signed.map_err(|error| error.message)? {

@@ -3,6 +3,7 @@
 //! One file or folder a connector. The worker knows them by their job type alone.
 
 pub mod desktop_flow;
+pub mod expiry;
 pub mod http_json;
 pub mod identity;
 

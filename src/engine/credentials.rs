@@ -58,6 +58,21 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// The certificate that signs, where one does.
+    pub fn certificate(&self) -> Option<Certificate> {
+        match self {
+            Credentials::OAuthKey {
+                certificate,
+                key,
+                algorithm,
+                ..
+            } => Some(Certificate::new(certificate.clone(), key.clone(), *algorithm, false)),
+            Credentials::None | Credentials::Basic { .. } | Credentials::OAuth { .. } => None,
+        }
+    }
+}
+
 /// Puts the credentials on calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Authority {
@@ -159,16 +174,28 @@ impl Authority {
     /// # Errors
     /// UNAVAILABLE when no token could be had for now, UNAUTHENTICATED when the identity provider refuses us.
     pub async fn authorize<T>(&self, message: T) -> Result<Request<T>, Status> {
-        let header = match self.way.as_ref() {
-            Way::Open => None,
-            Way::Header(header) => Some(header.clone()),
-            Way::Token { tokens, request } => Some(bearer(tokens, request).await?),
-        };
         let mut request = Request::new(message);
-        if let Some(header) = header {
+        if let Some(header) = self.value().await? {
             request.metadata_mut().insert("authorization", header);
         }
         Ok(request)
+    }
+
+    /// The value of the header that carries our credentials, for the engine's REST API.
+    ///
+    /// # Errors
+    /// As [`Authority::authorize`].
+    pub async fn header(&self) -> Result<Option<SecretString>, Status> {
+        let value = self.value().await?;
+        Ok(value.and_then(|value| value.to_str().ok().map(SecretString::from)))
+    }
+
+    async fn value(&self) -> Result<Option<MetadataValue<Ascii>>, Status> {
+        Ok(match self.way.as_ref() {
+            Way::Open => None,
+            Way::Header(header) => Some(header.clone()),
+            Way::Token { tokens, request } => Some(bearer(tokens, request).await?),
+        })
     }
 
     /// What the engine said to a call: when it refused our token, the next call fetches a fresh one.

@@ -16,6 +16,10 @@ mod upkeep;
 
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
+use crate::http::ClientTls;
+
 pub use channel::{Engine, SetUpError};
 pub use commands::{Commands, Held, Told};
 pub use connect::TlsFault;
@@ -42,4 +46,28 @@ pub struct Settings {
     pub assigned_tenants: bool,
     /// One name per deployment, not per replica: replicas with one name share their streams' load best.
     pub worker_name: String,
+}
+
+impl Settings {
+    /// The engine's authority and our certificate, for its REST API; `None`: neither is configured.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn client_tls(&self) -> Result<Option<ClientTls>, String> {
+        let read = |path: &PathBuf| match std::fs::read_to_string(path) {
+            Ok(text) => Ok(SecretString::from(text)),
+            Err(error) => Err(format!("{} cannot be read: {}.", path.display(), error.kind())),
+        };
+        let trusted = self.ca_certificate.as_ref().map(read).transpose()?;
+        let (certificate, private_key) = match &self.identity {
+            Some((certificate, key)) => (Some(read(certificate)?), Some(read(key)?)),
+            None => (None, None),
+        };
+        let any = trusted.is_some() || certificate.is_some();
+        Ok(any.then_some(ClientTls {
+            certificate,
+            private_key,
+            trusted,
+        }))
+    }
 }

@@ -1,13 +1,23 @@
 //! Microsoft Entra ID, the sign-in service: where its token endpoints are, which scope asks for which API, and what its
 //! AADSTS numbers mean, as data.
 
+use jiff::SignedDuration;
 use url::Url;
 
 use super::{Class, Meaning};
 use crate::http::token::{TokenError, TokenFault};
+use crate::secrets::policy::Cloud;
 
 /// Sign-in authority of the public cloud.
 pub const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+
+/// How long a refresh token lives that is not used (the service's default; each use gives a new one).
+pub const REFRESH_TOKENS_LIVE: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Is this the sign-in service's host, in any cloud?
+pub fn is_authority(host: &str) -> bool {
+    Cloud::ALL.iter().any(|cloud| cloud.authorities().contains(&host))
+}
 
 /// The token endpoint of a tenant (a GUID or a domain) at an authority such as [`PUBLIC_AUTHORITY`].
 ///
@@ -49,7 +59,21 @@ const AUDIENCES: &[(&str, &str)] = &[
     ("api.apps.appsplatform.us", "https://service.apps.appsplatform.us"),
     ("api.bap.appsplatform.us", "https://service.apps.appsplatform.us"),
     ("api.powerapps.cn", "https://service.powerapps.cn"),
+    ("api.bap.partner.microsoftonline.cn", "https://service.powerapps.cn"),
     ("api.powerplatform.com", "https://api.powerplatform.com"),
+    (
+        "api.gov.powerplatform.microsoft.us",
+        "https://api.gov.powerplatform.microsoft.us",
+    ),
+    (
+        "api.high.powerplatform.microsoft.us",
+        "https://api.high.powerplatform.microsoft.us",
+    ),
+    ("api.appsplatform.us", "https://api.appsplatform.us"),
+    (
+        "api.powerplatform.partner.microsoftonline.cn",
+        "https://api.powerplatform.partner.microsoftonline.cn",
+    ),
 ];
 
 fn is_or_is_below(host: &str, name: &str) -> bool {
@@ -283,6 +307,12 @@ mod tests {
                 Some("https://api.powerplatform.com"),
             ),
             ("api.powerautomate.cn", Some("https://service.powerautomate.cn")),
+            ("x.environment.api.appsplatform.us", Some("https://api.appsplatform.us")),
+            ("api.bap.appsplatform.us", Some("https://service.apps.appsplatform.us")),
+            (
+                "api.bap.partner.microsoftonline.cn",
+                Some("https://service.powerapps.cn"),
+            ),
             ("contoso.crm4.dynamics.com", None),
             ("evilapi.flow.microsoft.com", None),
             ("api.flow.microsoft.com.evil.example", None),
@@ -299,6 +329,40 @@ mod tests {
         assert_eq!(found.class, Class::SomeoneMustFixIt);
         assert!(found.hint.contains("expired"));
         assert_eq!(meaning(1), None);
+    }
+
+    /// The numbers of Microsoft's documentation that a worker can meet, by what helps.
+    #[test]
+    fn every_number_has_a_class_and_a_hint() {
+        const PASSING: &[u32] = &[
+            50033, 50087, 90006, 90012, 90024, 90033, 90090, 40010, 70012, 80002, 80005, 80014, 90055, 50196,
+        ];
+        const LASTING: &[u32] = &[
+            7_000_215, 70002, 7_000_222, 700_016, 700_011, 7_000_112, 70001, 700_027, 50012, 50013, 700_030, 500_133,
+            7_000_218, 700_025, 90002, 900_144, 90014, 9_002_313, 90023, 70011, 28002, 28003, 700_022, 500_011, 50001,
+            650_057, 65001, 90094, 50105, 50126, 50034, 50055, 50056, 50057, 50053, 50076, 50079, 50074, 50072, 50158,
+            53000, 53001, 53002, 53003, 530_032, 530_035, 70000, 70008, 700_082, 700_084, 70043, 50173, 9_001_023,
+            90038, 700_213, 70021,
+        ];
+        for (numbers, class) in [(PASSING, Class::TryAgain), (LASTING, Class::SomeoneMustFixIt)] {
+            for number in numbers {
+                let found = meaning(*number).unwrap_or_else(|| panic!("{number} is not explained"));
+                assert_eq!(found.class, class, "{number}");
+                assert!(
+                    found.hint.len() > 20 && found.hint.ends_with(['.', '?']),
+                    "{number}: {}",
+                    found.hint
+                );
+                // The cache and the worker must not disagree about what to try again.
+                let body = format!(r#"{{"error":"invalid_client","error_codes":[{number}]}}"#);
+                let error = TokenError::of_refusal("login.example", 400, &body);
+                assert_eq!(error.is_retryable(), class == Class::TryAgain, "{number}");
+                assert_eq!(self::class(&error), class, "{number}");
+                assert_eq!(hint(&error), Some(found.hint), "{number}");
+            }
+        }
+        let all = TABLE.iter().map(|(numbers, ..)| numbers.len()).sum::<usize>();
+        assert_eq!(all, PASSING.len() + LASTING.len());
     }
 
     #[test]

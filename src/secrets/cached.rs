@@ -174,6 +174,7 @@ mod tests {
     const SCOPE: SecretScope<'static> = SecretScope {
         tenant_id: "t",
         bpmn_process_id: "p",
+        process_definition_key: 0,
         element_id: "e",
     };
 

@@ -62,8 +62,12 @@ impl Provider for Dotenv {
 }
 
 fn find(path: &Path, name: &str) -> Result<Option<SecretString>, String> {
-    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if length > LARGEST {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    // A pipe would never end.
+    if !about.is_file() {
+        return Err("it is no file".into());
+    }
+    if about.len() > LARGEST {
         return Err(format!("larger than {LARGEST} bytes"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.kind().to_string())?;

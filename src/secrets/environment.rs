@@ -120,6 +120,7 @@ mod tests {
         let scope = SecretScope {
             tenant_id: "t1",
             bpmn_process_id: "p1",
+            process_definition_key: 0,
             element_id: "task",
         };
         Environment::new(settings, move |name| variables.get(name).cloned())

@@ -42,6 +42,41 @@ pub enum Cloud {
 }
 
 impl Cloud {
+    /// All of them.
+    pub const ALL: [Cloud; 5] = [Cloud::Public, Cloud::Gcc, Cloud::GccHigh, Cloud::Dod, Cloud::China];
+
+    /// The cloud that a setting names.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "public" => Some(Cloud::Public),
+            "gcc" => Some(Cloud::Gcc),
+            "gcc-high" => Some(Cloud::GccHigh),
+            "dod" => Some(Cloud::Dod),
+            "china" => Some(Cloud::China),
+            _ => None,
+        }
+    }
+
+    /// The cloud that a Dataverse organisation belongs to, by its host; `None`: it is no host of Microsoft's.
+    pub fn of_organization(host: &str) -> Option<Self> {
+        const SUFFIXES: [(&str, Cloud); 5] = [
+            (".crm9.dynamics.com", Cloud::Gcc),
+            (".dynamics.com", Cloud::Public),
+            (".crm.microsoftdynamics.us", Cloud::GccHigh),
+            (".crm.appsplatform.us", Cloud::Dod),
+            (".dynamics.cn", Cloud::China),
+        ];
+        SUFFIXES
+            .iter()
+            .find(|(suffix, _)| host.ends_with(suffix))
+            .map(|(_, cloud)| *cloud)
+    }
+
+    /// The authority that tokens are asked of, as a URL.
+    pub fn authority(self) -> String {
+        format!("https://{}", self.authorities()[0])
+    }
+
     /// Hosts of Entra's token endpoints.
     pub fn authorities(self) -> &'static [&'static str] {
         match self {
@@ -425,6 +460,7 @@ mod tests {
             let scope = SecretScope {
                 tenant_id,
                 bpmn_process_id,
+                process_definition_key: 0,
                 element_id: "task",
             };
             policy.for_job(&scope).check(&["A"], &url, Destination::Api)

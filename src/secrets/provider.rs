@@ -13,6 +13,8 @@ pub struct SecretScope<'a> {
     pub tenant_id: &'a str,
     /// Id of the process in its BPMN.
     pub bpmn_process_id: &'a str,
+    /// The engine's key of the process's version; 0 where no job asks.
+    pub process_definition_key: i64,
     /// Id of the task in its BPMN.
     pub element_id: &'a str,
 }

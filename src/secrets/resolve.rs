@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::allow_list::definitions::Definitions;
 use super::allow_list::{self, AllowList, Place, Refusal};
 use super::bind::Bound;
 use super::directory::Directory;
@@ -84,6 +85,13 @@ impl Secrets {
     #[must_use]
     pub fn allowing(mut self, settings: allow_list::Settings) -> Self {
         self.allow_list = Arc::new(AllowList::new(settings));
+        self
+    }
+
+    /// The same, with the engine asked for what its diagrams declare.
+    #[must_use]
+    pub fn asking(mut self, settings: allow_list::Settings, definitions: Definitions) -> Self {
+        self.allow_list = Arc::new(AllowList::new(settings).asking(definitions));
         self
     }
 

@@ -14,8 +14,12 @@ pub struct Task {
 /// Everything that is tried, with keys of their own.
 pub fn all(target: &Target, foreign: &Target, simulator: &Simulator) -> Vec<Task> {
     let mut tasks = Vec::new();
-    for store in ["ENV", "DIR"] {
-        tasks.extend(rest(target, foreign, store));
+    // Each call with the secrets of two stores, and each store with calls of every sort.
+    let stores = super::STORES.len();
+    for (number, store) in super::STORES.iter().enumerate() {
+        let calls = rest(target, foreign, store).into_iter().enumerate();
+        let its_own = |at: &usize| at % stores == number || (at + 2) % stores == number;
+        tasks.extend(calls.filter(|(at, _)| its_own(at)).map(|(_, task)| task));
     }
     tasks.extend(desktop_flows(simulator));
     for (number, task) in tasks.iter_mut().enumerate() {

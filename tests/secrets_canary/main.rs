@@ -28,7 +28,7 @@ const AWKWARD: &str = "q\"uo\\te <&+/%ü> line";
 /// The stores and what lies in each: fits everywhere, or only where any character fits.
 fn canaries() -> Vec<Canary> {
     let mut all = Vec::new();
-    for (store, number) in [("ENV", 1), ("DIR", 2)] {
+    for (number, store) in STORES.iter().enumerate() {
         for (kind, value) in [
             ("HEADER", format!("canary-{number}-aZ09+/=~_{}", "x7Q".repeat(5))),
             ("TEXT", format!("canary-{number}-{AWKWARD}-{}", "k3R".repeat(5))),
@@ -48,7 +48,57 @@ fn canaries() -> Vec<Canary> {
         name: "PA_SECRET".into(),
         value: "canary-pa-client~secret-8J2".into(),
     });
+    all.push(Canary {
+        name: "READER".into(),
+        value: "canary-reader-client~secret-4W6".into(),
+    });
     all
+}
+
+/// Every kind of store: environment, directory, dotenv file, Vault, Key Vault.
+const STORES: [&str; 5] = ["ENV", "DIR", "DOT", "VLT", "KV"];
+
+/// What the stores themselves are shown.
+const VAULT_TOKEN: &str = "canary-vault-token.3nB8zz";
+const READER_TOKEN: &str = "canary-key-vault-reader-token.7Yp";
+
+/// Vault and Key Vault, as far as reading needs them, and the endpoint that gives Key Vault's reader a token.
+async fn far_stores() -> Target {
+    let json = |value: serde_json::Value| Reply::json(&value.to_string());
+    Target::new(move |seen| {
+        let path = seen.uri.split('?').next().unwrap_or_default();
+        if path == "/token" {
+            return json(serde_json::json!({"access_token": READER_TOKEN, "expires_in": 3600}));
+        }
+        if seen.header("x-vault-token") == [VAULT_TOKEN] {
+            return match path {
+                "/v1/secret/data/deskhand" => {
+                    let data = canaries().into_iter().filter(|canary| canary.name.starts_with("VLT_"));
+                    let data: serde_json::Map<_, _> = data.map(|one| (one.name, one.value.into())).collect();
+                    json(serde_json::json!({"data": {"data": data, "metadata": {"version": 1}}}))
+                }
+                _ => json(serde_json::json!({"data": {"ttl": 3600, "renewable": false}})),
+            };
+        }
+        let name = path.trim_start_matches("/secrets/").replace('-', "_");
+        let known = canaries()
+            .into_iter()
+            .find(|canary| canary.name == name && name.starts_with("KV_"));
+        match known.filter(|_| seen.header("authorization") == [format!("Bearer {READER_TOKEN}")]) {
+            Some(canary) => json(serde_json::json!({"value": canary.value, "id": path})),
+            None => Reply::new("404 Not Found", &[], r#"{"error":{"code":"SecretNotFound"}}"#),
+        }
+    })
+    .await
+}
+
+/// The line of a dotenv file.
+fn dotenv_line(canary: &Canary) -> String {
+    let mut value = canary.value.replace('\\', "\\\\");
+    for (character, escaped) in [('"', "\\\""), ('\n', "\\n"), ('\t', "\\t"), ('$', "\\$")] {
+        value = value.replace(character, escaped);
+    }
+    format!("{}=\"{value}\"\n", canary.name)
 }
 
 /// No job takes longer.
@@ -65,9 +115,12 @@ struct Deskhand {
 }
 
 impl Deskhand {
-    fn start(gateway: &FakeGateway, format: &str, hosts: &[&str]) -> Self {
+    fn start(gateway: &FakeGateway, format: &str, hosts: &[&str], stores: &Target) -> Self {
         let home = tempfile::tempdir().unwrap();
         let secrets = tempfile::tempdir().unwrap().keep();
+        let dotenv = secrets.join(".env");
+        let lines = canaries().into_iter().filter(|canary| canary.name.starts_with("DOT_"));
+        std::fs::write(&dotenv, lines.map(|canary| dotenv_line(&canary)).collect::<String>()).unwrap();
         let hosts = hosts
             .iter()
             .map(|host| format!("\"{host}\""))
@@ -76,18 +129,24 @@ impl Deskhand {
         std::fs::write(
             home.path().join("deskhand.toml"),
             format!(
-                "[desktop_flow]\nmissing_grace = \"1s\"\nsettle_time = \"3s\"\nvisibility = \"1s\"\nstart_timeout = \"2s\"\n[secrets]\nfields = \"all\"\ndirectory = {:?}\n[[secrets.rule]]\nname = \"*\"\nhosts = [{hosts}]\n",
-                secrets.display().to_string()
+                "[desktop_flow]\nmissing_grace = \"1s\"\nsettle_time = \"3s\"\nvisibility = \"1s\"\nstart_timeout = \"2s\"\n[secrets]\nfields = \"all\"\ndirectory = {:?}\ndotenv = {:?}\n[[secrets.rule]]\nname = \"*\"\nhosts = [{hosts}]\n\
+                 [vault]\naddress = \"{vault}\"\npath = \"deskhand\"\n[key_vault]\nurl = \"{vault}\"\nidentity = \"reader\"\n\
+                 [identities.reader]\ntoken_endpoint = \"{vault}/token\"\nclient_id = \"reader\"\n\
+                 client_secret = \"{{{{secrets.READER}}}}\"\nhosts = [\"{}\"]\n",
+                secrets.display().to_string(),
+                dotenv.display().to_string(),
+                stores.authority,
+                vault = stores.url(""),
             ),
         )
         .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_deskhand"));
         command.env_clear();
         for canary in canaries() {
-            if canary.name.starts_with("DIR_") {
-                std::fs::write(secrets.join(&canary.name), &canary.value).unwrap();
-            } else {
-                command.env(format!("SECRET_{}", canary.name), &canary.value);
+            match canary.name.split('_').next() {
+                Some("DIR") => std::fs::write(secrets.join(&canary.name), &canary.value).unwrap(),
+                Some("DOT" | "VLT" | "KV") => {}
+                _ => _ = command.env(format!("SECRET_{}", canary.name), &canary.value),
             }
         }
         let admin = {
@@ -99,6 +158,7 @@ impl Deskhand {
             .args(["run", "--log", "trace", "--log-format", format])
             .env("ZEEBE_ADDRESS", gateway.url())
             .env("DESKHAND_ADMIN_LISTEN", &admin)
+            .env("DESKHAND_VAULT_TOKEN", VAULT_TOKEN)
             .env("RUST_BACKTRACE", "full")
             .current_dir(home.path())
             .stdin(Stdio::null())
@@ -197,7 +257,9 @@ async fn nothing_comes_out(format: &str) {
     let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), world).await.unwrap();
     let gateway = FakeGateway::start().await;
     let simulated = simulator.address().to_string();
-    let deskhand = Deskhand::start(&gateway, format, &[&target.authority, &simulated, "127.0.0.1:1"]);
+    let stores = far_stores().await;
+    let hosts = [target.authority.as_str(), &simulated, "127.0.0.1:1"];
+    let deskhand = Deskhand::start(&gateway, format, &hosts, &stores);
 
     let all = jobs::all(&target, &foreign, &simulator);
     let count = all.len();
@@ -216,10 +278,16 @@ async fn nothing_comes_out(format: &str) {
         simulator.clear_faults();
     }
     let mut canaries = canaries();
-    canaries.push(Canary {
-        name: "a token".into(),
-        value: TOKEN.into(),
-    });
+    for (name, value) in [
+        ("a token", TOKEN),
+        ("Vault's token", VAULT_TOKEN),
+        ("Key Vault's token", READER_TOKEN),
+    ] {
+        canaries.push(Canary {
+            name: name.into(),
+            value: value.into(),
+        });
+    }
     let scan = Scan::for_all(&canaries);
     let mut hits = Vec::new();
     let pages = deskhand.pages().await;
@@ -241,17 +309,30 @@ async fn nothing_comes_out(format: &str) {
         .iter()
         .map(|seen| format!("{} {:?} {}", seen.uri, seen.headers, seen.body))
         .collect();
+    let shown: String = stores
+        .seen()
+        .iter()
+        .map(|seen| format!("{} {:?} {}", seen.uri, seen.headers, seen.body))
+        .collect();
     for canary in canaries
         .iter()
         .filter(|canary| !canary.name.ends_with("LINES") && canary.name != "PA_SECRET")
     {
+        let of_a_store = canary.name == "READER" || canary.name.contains("Vault");
+        let place = if of_a_store { &shown } else { &sent };
+        let scan = Scan::for_all(std::slice::from_ref(canary));
         assert!(
-            !Scan::for_all(std::slice::from_ref(canary))
-                .hits("", sent.as_bytes())
-                .is_empty(),
+            !scan.hits("", place.as_bytes()).is_empty(),
             "{} was never used",
             canary.name
         );
+        if of_a_store {
+            assert!(
+                scan.hits("", sent.as_bytes()).is_empty(),
+                "{} went to a task's host",
+                canary.name
+            );
+        }
     }
     simulator.stop().await;
 }

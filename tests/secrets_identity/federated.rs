@@ -1,5 +1,7 @@
 //! Tokens of another identity provider that a URL gives: each question asks anew, and what goes wrong is told apart.
 
+use axum::routing::any;
+
 use super::*;
 
 type Answers = Arc<std::sync::Mutex<Vec<(u16, String)>>>;
@@ -104,6 +106,14 @@ async fn an_outage_of_the_provider_may_pass_and_nonsense_does_not_and_neither_re
         assert!(error.to_string().contains("federated token"), "{error}");
         assert!(!error.to_string().contains("demo-client-secret"), "{error}");
     }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}/token", listener.local_addr().unwrap());
+    tokio::time::pause();
+    let error = token(&robot(&silent, &endpoint), "https://contoso.crm4.dynamics.com/api")
+        .await
+        .unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("10 s"), "{error}");
+    tokio::time::resume();
     let nobody = "http://127.0.0.1:1/token";
     let error = token(&robot(nobody, &endpoint), "https://contoso.crm4.dynamics.com/api")
         .await

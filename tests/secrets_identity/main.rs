@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod certificates;
+mod expiry;
 mod federated;
+mod machines;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,16 +15,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Json};
-use axum::routing::{any, post};
+use axum::http::StatusCode;
+use axum::response::Json;
+use axum::routing::post;
 use deskhand::connector::identity::{Identities, Settings, SignIn, Signed};
 use deskhand::http::Client;
 use deskhand::http::token::assertion::Assertion;
-use deskhand::http::token::managed::{ManagedIdentity, Service};
 use deskhand::http::token::{Algorithm, Certificate, ClientAuthentication, RefreshTokenFile, TokenError, Tokens};
 use deskhand::outcome::Remedy;
-use deskhand::sandbox::power_automate::{CLIENT_ID, Credential, RefreshToken, Scenario, Simulator, World};
+use deskhand::sandbox::power_automate::{
+    CLIENT_ID, Credential, Effect, Fault, RefreshToken, RouteName, Scenario, Simulator, World,
+};
 use deskhand::secrets::{SecretScope, Secrets};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -31,6 +34,7 @@ use url::Url;
 const SCOPE: SecretScope<'static> = SecretScope {
     tenant_id: "<default>",
     bpmn_process_id: "invoice-pay",
+    process_definition_key: 0,
     element_id: "task",
 };
 const JOB_TYPE: &str = "deskhand:desktop-flow:1";
@@ -47,6 +51,7 @@ fn settings(sign_in: SignIn, endpoint: &str, host: &str) -> Settings {
         connectors: vec![],
         processes: vec![],
         tenants: vec![],
+        expires: None,
     }
 }
 
@@ -199,6 +204,15 @@ async fn a_user_with_a_second_factor_and_a_public_client_with_a_secret_are_expla
     let said = identities.token_for_operations("robot", &url).await.unwrap_err();
     assert!(said.contains("AADSTS50076") && said.contains("second factor"), "{said}");
     assert!(!said.contains("demo-password"), "{said}");
+    simulator
+        .add_fault(Fault::on(RouteName::Token, Effect::Entra(700_025)))
+        .unwrap();
+    let said = identities.token_for_operations("robot", &url).await.unwrap_err();
+    assert!(
+        said.contains("AADSTS700025") && said.contains("public client"),
+        "{said}"
+    );
+    assert!(!said.contains("demo-client-secret"), "{said}");
     simulator.stop().await;
 }
 
@@ -320,83 +334,4 @@ async fn an_identity_goes_to_its_hosts_for_its_jobs_and_nowhere_else() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was sent");
-}
-
-/// A machine's identity service that fails so often before it answers.
-async fn machine(failures: usize) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let journal = seen.clone();
-    let answer = move |request: Request| {
-        let uri: Uri = request.uri().clone();
-        let metadata = request.headers().get("metadata").is_some_and(|value| value == "true");
-        let header = request
-            .headers()
-            .get("x-identity-header")
-            .is_some_and(|value| value == "the-header");
-        let mut journal = journal.lock().unwrap();
-        journal.push(uri.to_string());
-        let answer = if journal.len() <= failures {
-            (StatusCode::NOT_FOUND, Json(json!({"error": "not ready"}))).into_response()
-        } else if !(metadata || header) {
-            (StatusCode::BAD_REQUEST, Json(json!({"error": "bad_request_102"}))).into_response()
-        } else {
-            let ends = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap()
-                .as_secs()
-                + 3600;
-            Json(json!({"access_token": "machine-token", "expires_on": ends.to_string(), "token_type": "Bearer"}))
-                .into_response()
-        };
-        async move { answer }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/", listener.local_addr().unwrap());
-    let routes = Router::new().fallback(any(answer));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    (address, seen)
-}
-
-#[tokio::test]
-async fn a_machine_signs_in_as_itself_and_waits_until_its_service_is_there() {
-    let (address, seen) = machine(1).await;
-    let way = SignIn::Managed(ManagedIdentity {
-        service: Service::Imds(Url::parse(&address).unwrap()),
-        client_id: Some("user assigned".into()),
-    });
-    let identities = identities(vec![settings(
-        way,
-        "https://unused.example/",
-        "contoso.crm4.dynamics.com",
-    )]);
-    for _ in 0..3 {
-        let token = token(&identities, "https://contoso.crm4.dynamics.com/api")
-            .await
-            .unwrap();
-        assert_eq!(token.expose_secret(), "machine-token");
-    }
-    let seen = seen.lock().unwrap().clone();
-    assert_eq!(seen.len(), 2, "a failure, an answer, then the cache: {seen:?}");
-    assert_eq!(
-        seen[1],
-        "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fcontoso.crm4.dynamics.com&client_id=user+assigned"
-    );
-}
-
-#[tokio::test]
-async fn app_service_has_an_endpoint_and_a_header_of_its_own() {
-    let (address, seen) = machine(0).await;
-    let way = SignIn::Managed(ManagedIdentity {
-        service: Service::AppService {
-            endpoint: Url::parse(&format!("{address}msi/token")).unwrap(),
-            header: "the-header".into(),
-        },
-        client_id: None,
-    });
-    let identities = identities(vec![settings(way, "https://unused.example/", "api.powerplatform.com")]);
-    token(&identities, "https://api.powerplatform.com/x").await.unwrap();
-    assert_eq!(
-        seen.lock().unwrap()[0],
-        "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fapi.powerplatform.com"
-    );
 }

@@ -108,6 +108,51 @@ const ROWS: &[Row] = &[
     ("OFF", "v1", "x", false),
 ];
 
+/// A server that answers every request with this, or never.
+async fn server(answer: Option<(StatusCode, &'static str)>) -> SocketAddr {
+    let routes = Router::new().fallback(move || async move {
+        match answer {
+            Some(answer) => answer.into_response(),
+            None => std::future::pending().await,
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+#[tokio::test]
+async fn garbage_and_silence_are_errors_within_bounds_and_never_a_missing_secret() {
+    for answer in [
+        Some((StatusCode::OK, "<html>Sign in</html>")),
+        Some((StatusCode::OK, r#"{"value": 7}"#)),
+        Some((StatusCode::OK, r#"{"value": null}"#)),
+        Some((StatusCode::OK, "")),
+        Some((StatusCode::NOT_FOUND, "no such page")),
+        Some((StatusCode::FOUND, "")),
+        Some((StatusCode::INTERNAL_SERVER_ERROR, "{")),
+        None,
+    ] {
+        let address = server(answer).await;
+        let settings = Settings {
+            url: Url::parse(&format!("http://{address}/")).unwrap(),
+            identity: "reader".into(),
+        };
+        let store = KeyVault::new(Client::new().unwrap(), settings, |_, _| {
+            Box::pin(std::future::ready(Ok(TOKEN.into())))
+        });
+        if answer.is_none() {
+            tokio::time::pause();
+        }
+        let error = get(&store, "PA_TOKEN").await.unwrap_err().to_string();
+        assert!(
+            error.contains("Key Vault cannot be used") && !error.contains(TOKEN),
+            "{answer:?}: {error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_newest_version_counts_unless_one_is_named() {
     let fake = FakeKeyVault::start(ROWS).await;

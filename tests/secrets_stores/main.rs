@@ -10,6 +10,7 @@ use deskhand::secrets::SecretScope;
 const SCOPE: SecretScope<'static> = SecretScope {
     tenant_id: "<default>",
     bpmn_process_id: "process",
+    process_definition_key: 0,
     element_id: "task",
 };
 

@@ -319,19 +319,25 @@ async fn what_vault_refuses_is_an_error_that_says_why_and_never_a_missing_secret
 #[tokio::test]
 async fn a_store_that_answers_garbage_or_hangs_is_an_error() {
     let garbage = Router::new().fallback(|| async { "<html>login</html>" });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, garbage).await });
-    let settings = Settings {
-        address: Url::parse(&format!("http://{address}")).unwrap(),
-        namespace: None,
-        mount: "secret".into(),
-        path: "deskhand".into(),
-        auth: Auth::Token("a-token".into()),
-    };
-    let vault = Vault::new(Client::new().unwrap(), settings, Known::default());
-    let error = get(&vault, "A").await.unwrap_err().to_string();
-    assert!(error.contains("no JSON") && !error.contains("html"), "{error}");
+    let silent = Router::new().fallback(|| async { std::future::pending::<()>().await });
+    for (server, part) in [(garbage, "no JSON"), (silent, "took more than 10 s")] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, server).await });
+        let settings = Settings {
+            address: Url::parse(&format!("http://{address}")).unwrap(),
+            namespace: None,
+            mount: "secret".into(),
+            path: "deskhand".into(),
+            auth: Auth::Token("a-token".into()),
+        };
+        let vault = Vault::new(Client::new().unwrap(), settings, Known::default());
+        if part.contains("more than") {
+            tokio::time::pause();
+        }
+        let error = get(&vault, "A").await.unwrap_err().to_string();
+        assert!(error.contains(part) && !error.contains("html"), "{error}");
+    }
 }
 
 /// Somebody else's client is content with the fake: it is like Vault, not like what deskhand expects of it.

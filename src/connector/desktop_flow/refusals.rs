@@ -51,7 +51,7 @@ pub fn described(doing: &str, error: &Error) -> JobError {
     }
     if let Some(hint) = error.hint() {
         message.push_str("\nWhat to do: ");
-        message.push_str(hint);
+        message.push_str(&hint);
     }
     let job_error = JobError::connector(code(error), message);
     match error {
@@ -89,20 +89,18 @@ mod tests {
     use crate::microsoft::dataverse::Refusal;
 
     fn refused(status: u16, code: &str, retry_after: Option<u64>) -> Error {
-        Error::Refused(Box::new(Refusal {
+        let message = "The user is not a member of the organization.";
+        let mut refusal = Refusal::read(&http::Answer {
             status,
-            code: code.into(),
-            message: "The user is not a member of the organization.".into(),
-            request_id: Some("r1".into()),
-            retry_after: retry_after.map(Duration::from_secs),
-            server_time: None,
-            answer: http::Answer {
-                status,
-                reason: String::new(),
-                headers: Default::default(),
-                body: Vec::new(),
-            },
-        }))
+            reason: String::new(),
+            headers: Default::default(),
+            body: json!({"error": {"code": code, "message": message}})
+                .to_string()
+                .into_bytes(),
+        });
+        refusal.request_id = Some("r1".into());
+        refusal.retry_after = retry_after.map(Duration::from_secs);
+        Error::Refused(Box::new(refusal))
     }
 
     #[test]

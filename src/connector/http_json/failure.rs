@@ -3,6 +3,7 @@
 use super::response;
 use crate::http;
 use crate::http::token::{Grant, TokenError, TokenFault};
+use crate::microsoft::entra;
 use crate::outcome::{JobError, Remedy};
 
 /// Why there is no answer.
@@ -72,7 +73,11 @@ pub(super) fn of_token(error: &TokenError, grant: &Grant) -> JobError {
                 Some("interaction_required") if refreshing => "OAUTH_INTERACTION_REQUIRED".to_owned(),
                 _ => answer.status.to_string(),
             };
-            JobError::connector(code, error.to_string()).with_variables(response::variables_of(answer))
+            let message = match entra::hint(error) {
+                Some(hint) => format!("{error}\nWhat to do: {hint}"),
+                None => error.to_string(),
+            };
+            JobError::connector(code, message).with_variables(response::variables_of(answer))
         }
         TokenFault::NoToken { .. } => JobError::connector("OAUTH_TOKEN_ERROR", error.to_string()),
         TokenFault::Died => JobError::internal(error.to_string()),

@@ -64,6 +64,11 @@ impl Projection {
         self.fields.get(name).cloned()
     }
 
+    /// What is seen of each field; nothing is said where everything is seen.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Projection)> {
+        self.fields.iter().map(|(name, seen)| (&**name, seen))
+    }
+
     /// What either of two expressions sees.
     #[must_use]
     pub fn and(mut self, other: Projection) -> Projection {

@@ -30,10 +30,12 @@ pub trait Assertion: Send + Sync {
 /// The bytes of a file of operations'.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let fault = |what: String| format!("{} cannot be read: {what}.", path.display());
-    let length = fs::metadata(path)
-        .map_err(|error| fault(error.kind().to_string()))?
-        .len();
-    if length > LARGEST {
+    let about = fs::metadata(path).map_err(|error| fault(error.kind().to_string()))?;
+    // A pipe would never end.
+    if !about.is_file() {
+        return Err(fault("it is no file".into()));
+    }
+    if about.len() > LARGEST {
         return Err(fault(format!("larger than {LARGEST} bytes")));
     }
     fs::read(path)

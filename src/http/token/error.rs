@@ -96,6 +96,18 @@ impl TokenError {
         Self::new(host, fault)
     }
 
+    /// The error of a refusal with this body.
+    #[cfg(test)]
+    pub(crate) fn of_refusal(host: &str, status: u16, body: &str) -> Self {
+        let answer = Answer {
+            status,
+            reason: String::new(),
+            headers: reqwest::header::HeaderMap::new(),
+            body: body.as_bytes().to_vec(),
+        };
+        Self::from_answer(host, answer)
+    }
+
     /// HTTP status of the endpoint's answer, where there was one.
     pub fn status(&self) -> Option<u16> {
         match &self.fault {
@@ -193,13 +205,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, body: &str) -> TokenError {
-        let answer = Answer {
-            status,
-            reason: "Reason".into(),
-            headers: reqwest::header::HeaderMap::new(),
-            body: body.as_bytes().to_vec(),
-        };
-        TokenError::from_answer("login.example", answer)
+        TokenError::of_refusal("login.example", status, body)
     }
 
     #[test]
@@ -214,7 +220,7 @@ mod tests {
         assert_eq!(*aadsts, Some(7_000_215));
         assert_eq!(
             error.to_string(),
-            "The token endpoint login.example refused with 401 Reason: invalid_client: \
+            "The token endpoint login.example refused with 401: invalid_client: \
              AADSTS7000215: Invalid client secret."
         );
         assert!(!error.is_retryable());

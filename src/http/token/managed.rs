@@ -19,6 +19,10 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(14),
     Duration::from_secs(30),
 ];
+/// After those: the service can be away for 70 s while it is updated (410).
+const UPDATING: Duration = Duration::from_secs(20);
+/// Questions that reach nobody; more would only delay the news that this is no such machine.
+const UNHEARD: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which of the machine's identities, and who gives its tokens.
@@ -113,17 +117,22 @@ impl ManagedIdentity {
     pub(super) async fn ask(&self, resource: &str) -> Result<Answer, Error> {
         // Never through a proxy: it is another machine.
         let client = Client::direct()?;
-        let mut pauses = PAUSES.iter();
+        let mut tries = 0;
         loop {
             let result = client.send(self.request(resource)?).await;
-            let again = match &result {
-                Ok(answer) => matches!(answer.status, 404 | 410 | 429) || answer.status >= 500,
-                Err(error) => !matches!(error, Error::Invalid(_)),
+            let pause = match &result {
+                Ok(answer) if matches!(answer.status, 404 | 410 | 429) || answer.status >= 500 => {
+                    let updating = (answer.status == 410 && tries == PAUSES.len()).then_some(&UPDATING);
+                    PAUSES.get(tries).or(updating)
+                }
+                Err(error) if !matches!(error, Error::Invalid(_)) => PAUSES[..UNHEARD - 1].get(tries),
+                _ => None,
             };
-            match pauses.next() {
-                Some(pause) if again => tokio::time::sleep(*pause).await,
-                _ => return result,
+            match pause {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return result,
             }
+            tries += 1;
         }
     }
 }

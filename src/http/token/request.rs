@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -57,6 +58,12 @@ impl RefreshTokenFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// When the token in it was put there.
+    pub fn written(&self) -> Option<Timestamp> {
+        let modified = std::fs::metadata(&self.0).ok()?.modified().ok()?;
+        Timestamp::try_from(modified).ok()
     }
 
     /// Puts a token in, so that there is the old one or the new one at any moment, and nobody else can read it.

@@ -1,13 +1,16 @@
 //! Why a call of Dataverse failed: what was refused and what it means, whether it can have been executed, and when to
 //! come back.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use url::Url;
 
-use super::codes;
 use super::gate::Heard;
+use super::privilege::Needed;
+use super::{codes, privilege};
 use crate::http::header::{DATE, HeaderMap, RETRY_AFTER};
 use crate::http::token::TokenError;
 use crate::http::{self, Answer, Sent};
@@ -51,6 +54,8 @@ pub struct Refusal {
     pub server_time: Option<Timestamp>,
     /// The answer itself.
     pub answer: Answer,
+    /// The privilege that the call needs, where that is known.
+    pub(super) needed: Option<Needed>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -99,11 +104,11 @@ impl Error {
     }
 
     /// What to do next, where more is known than the message says.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
-            Error::Token(error) => entra::hint(error),
+            Error::Token(error) => entra::hint(error).map(Cow::Borrowed),
             Error::Exchange(_) | Error::Answer(_) | Error::HeldBack(_) => None,
-            Error::Refused(refusal) => Some(refusal.meaning().hint).filter(|hint| !hint.is_empty()),
+            Error::Refused(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
         }
     }
 
@@ -172,6 +177,23 @@ impl Refusal {
         codes::meaning(self.status, &self.code)
     }
 
+    /// What to do next. For want of a privilege it is named: the one that Dataverse names, or the one that the call needs.
+    pub fn hint(&self) -> Cow<'static, str> {
+        privilege::hint(self).map_or(Cow::Borrowed(self.meaning().hint), Cow::Owned)
+    }
+
+    /// The same, as the refusal of this call.
+    #[must_use]
+    pub fn of_call(mut self, method: &str, url: &Url) -> Self {
+        self.needed = privilege::needed(method, url);
+        self
+    }
+
+    /// Does its code say more than its status?
+    pub(super) fn has_known_code(&self) -> bool {
+        codes::meaning(self.status, "") != self.meaning()
+    }
+
     /// What an answer with another status than 2xx says.
     pub fn read(answer: &Answer) -> Self {
         let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -183,6 +205,7 @@ impl Refusal {
             retry_after: retry_after(answer),
             server_time: server_time(&answer.headers),
             answer: answer.clone(),
+            needed: None,
         }
     }
 }

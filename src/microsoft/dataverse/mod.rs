@@ -11,6 +11,7 @@ mod gate;
 pub mod live;
 mod odata;
 mod organization;
+mod privilege;
 pub mod rows;
 pub mod search;
 pub mod sessions;
@@ -233,7 +234,9 @@ impl Dataverse {
         if (200..300).contains(&answer.status) {
             Ok(answer)
         } else {
-            Err(Error::Refused(Box::new(Refusal::read(&answer))))
+            Err(Error::Refused(Box::new(
+                Refusal::read(&answer).of_call(exchange.method.as_str(), &exchange.url),
+            )))
         }
     }
 

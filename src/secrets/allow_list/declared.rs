@@ -4,12 +4,12 @@
 //! A FEEL input that reads what an earlier input wrote hands its secrets on: that is how the Power Automate template's
 //! `url`, made of `organizationUri`, may hold `{{secrets.ORG}}`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use roxmltree::{Document, Node};
 
 use super::Place;
-use crate::feel::Program;
+use crate::feel::{Program, Projection};
 use crate::secrets::provider::SecretScope;
 use crate::secrets::reference::references;
 
@@ -29,6 +29,8 @@ const ELEMENTS: &[&str] = &[
 ];
 /// Input mappings of one element that are followed; propagation looks at each pair.
 const MOST_INPUTS: usize = 1_000;
+/// Fields below each other that are told apart.
+const DEEPEST: usize = 100;
 
 /// Declarations of many diagrams; several versions of a process count together.
 #[derive(Debug, Default)]
@@ -142,33 +144,59 @@ pub fn inputs<'a>(element: Node<'a, '_>) -> Vec<Input<'a>> {
 
 /// The secrets that these inputs hold, with their fields, those included that were handed on by FEEL.
 pub fn secrets_of(inputs: &[Input<'_>]) -> BTreeSet<(String, String)> {
-    // What earlier inputs wrote and with which secrets; a later write to the same place or one above it replaces them.
-    let mut written: Vec<(Vec<&str>, BTreeSet<String>)> = Vec::new();
+    let mut written = Written::default();
     let mut declared = BTreeSet::new();
     for input in inputs {
         let mut secrets: BTreeSet<String> = references(input.source).map(|found| found.name.to_owned()).collect();
         if input.source.starts_with('=')
             && let Ok(program) = Program::parse(input.source)
         {
-            let seen = program.projection();
-            for (target, handed_on) in &written {
-                let mut at = Some(seen.clone());
-                for name in target {
-                    at = at.and_then(|at| at.field(name));
-                }
-                if at.is_some() {
-                    secrets.extend(handed_on.iter().cloned());
-                }
-            }
+            written.read(&program.projection(), &BTreeSet::new(), &mut secrets);
         }
-        let target: Vec<&str> = input.target.split('.').collect();
-        written.retain(|(known, _)| !known.starts_with(&target));
         declared.extend(secrets.iter().map(|name| (name.clone(), input.target.to_owned())));
-        if !secrets.is_empty() {
-            written.push((target, secrets));
-        }
+        written.write(input.target, secrets);
     }
     declared
+}
+
+/// What earlier inputs wrote, and with which secrets: a tree of field names.
+#[derive(Default)]
+struct Written<'a> {
+    /// `None`: nothing was written here itself.
+    secrets: Option<BTreeSet<String>>,
+    below: BTreeMap<&'a str, Written<'a>>,
+}
+
+impl<'a> Written<'a> {
+    /// A write replaces what was written there before and below.
+    fn write(&mut self, target: &'a str, secrets: BTreeSet<String>) {
+        let mut place = self;
+        for name in target.splitn(DEEPEST, '.') {
+            place = place.below.entry(name).or_default();
+        }
+        *place = Written {
+            secrets: Some(secrets),
+            below: BTreeMap::new(),
+        };
+    }
+
+    /// Adds the secrets that an expression sees. Of a field that is read, the nearest write counts, its own or one above
+    /// it; of an object that is read whole, all writes below count, too.
+    fn read(&self, seen: &Projection, nearest: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+        let nearest = self.secrets.as_ref().unwrap_or(nearest);
+        if seen.is_whole() {
+            found.extend(nearest.iter().cloned());
+            for below in self.below.values() {
+                below.read(seen, &BTreeSet::new(), found);
+            }
+        }
+        for (name, seen) in seen.fields() {
+            match self.below.get(name) {
+                Some(below) => below.read(seen, nearest, found),
+                None => found.extend(nearest.iter().cloned()),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +256,37 @@ mod tests {
     }
 
     #[test]
+    fn of_writes_above_each_other_the_nearest_counts() {
+        let inputs = [("{{secrets.A}}", "a"), ("{{secrets.B}}", "a.b")];
+        let reading = |source| {
+            let mut inputs = inputs.to_vec();
+            inputs.push((source, "x"));
+            declared(&inputs)
+                .into_iter()
+                .filter(|(_, target)| target == "x")
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        // `a.b` was written by itself: what `a` was written with is not in it.
+        assert_eq!(reading("=a.b"), ["B"]);
+        assert_eq!(reading("=a.b.c"), ["B"]);
+        assert_eq!(reading("=a.c"), ["A"]);
+        assert_eq!(reading("=a"), ["A", "B"]);
+        assert_eq!(reading("=a.b + a.c"), ["A", "B"]);
+        assert_eq!(reading("=ab"), Vec::<String>::new());
+        assert_eq!(reading("=1"), Vec::<String>::new());
+        // A write without secrets is the nearest, too; one above replaces those below.
+        assert_eq!(
+            declared(&[("{{secrets.A}}", "a"), ("=1", "a.b"), ("=a.b", "x"), ("=a", "y")]),
+            pairs(&[("A", "a"), ("A", "y")])
+        );
+        assert_eq!(
+            declared(&[("{{secrets.B}}", "a.b"), ("{{secrets.A}}", "a"), ("=a.b", "x")]),
+            pairs(&[("A", "a"), ("A", "x"), ("B", "a.b")])
+        );
+    }
+
+    #[test]
     fn a_field_below_a_declared_one_is_allowed_and_none_beside_it() {
         let bpmn = format!(
             r#"<definitions xmlns="{BPMN}" xmlns:zeebe="{ZEEBE}"><process id="p"><subProcess id="s">
@@ -242,6 +301,7 @@ mod tests {
             let scope = SecretScope {
                 tenant_id: "t",
                 bpmn_process_id: "p",
+                process_definition_key: 0,
                 element_id,
             };
             let place = Place {

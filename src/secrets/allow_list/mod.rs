@@ -3,19 +3,24 @@
 //!
 //! A process's variables come from anywhere: whoever can write `{{secrets.X}}` into one would make the worker send the
 //! secret. A reference therefore counts only where the diagram itself wrote it: in an input mapping of this element, at
-//! this field or one above it ([`diagrams`] reads them). Without diagrams, references count in fields that carry
+//! this field or one above it ([`diagrams`] reads them from a directory, [`definitions`] asks the engine for them). Without diagrams, references count in fields that carry
 //! credentials, and in no others.
 
 pub mod declared;
+pub mod definitions;
 pub mod diagrams;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use url::Url;
 
 use super::provider::{ProviderError, SecretScope};
 use super::reference::Form;
 use crate::metrics::metrics;
 use crate::outcome::JobError;
 use declared::Declared;
+use definitions::Definitions;
 use diagrams::Diagrams;
 
 /// How strictly diagrams are asked.
@@ -45,6 +50,8 @@ pub enum Fields {
 pub struct Settings {
     /// A directory with the diagrams that are deployed.
     pub diagrams: Option<PathBuf>,
+    /// In their place: the engine's REST API, which has them.
+    pub engine: Option<Url>,
     /// How strictly they are asked.
     pub mode: Mode,
     /// Where references count without them.
@@ -76,17 +83,53 @@ pub struct Place {
 /// Decides.
 pub struct AllowList {
     settings: Settings,
-    diagrams: Option<Diagrams>,
+    source: Option<Source>,
+}
+
+/// Where diagrams come from.
+enum Source {
+    Directory(Diagrams),
+    Engine(Definitions),
+    /// An engine that was configured and that nobody can ask: what it would say is not known.
+    Nobody,
+}
+
+impl Source {
+    async fn declared(&self, scope: &SecretScope<'_>) -> Result<Arc<Declared>, ProviderError> {
+        match self {
+            Source::Directory(diagrams) => diagrams.current().await,
+            Source::Engine(definitions) => definitions.of(scope.process_definition_key).await,
+            Source::Nobody => Err(ProviderError("the engine is not asked here".into())),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Source::Directory(diagrams) => format!("No diagram in {}", diagrams.directory().display()),
+            Source::Engine(_) | Source::Nobody => "No diagram of the engine's".into(),
+        }
+    }
 }
 
 impl AllowList {
     /// Decides by these settings.
     pub fn new(settings: Settings) -> Self {
-        let wanted = settings.diagrams.clone().filter(|_| settings.mode != Mode::Off);
-        Self {
-            diagrams: wanted.map(Diagrams::new),
-            settings,
+        let source = match (&settings.engine, &settings.diagrams) {
+            _ if settings.mode == Mode::Off => None,
+            (Some(_), _) => Some(Source::Nobody),
+            (None, Some(directory)) => Some(Source::Directory(Diagrams::new(directory.clone()))),
+            (None, None) => None,
+        };
+        Self { source, settings }
+    }
+
+    /// The same, with the engine asked in this way, if it is to be asked.
+    #[must_use]
+    pub fn asking(mut self, definitions: Definitions) -> Self {
+        if let Some(Source::Nobody) = self.source {
+            self.source = Some(Source::Engine(definitions));
         }
+        self
     }
 
     /// Allows every reference everywhere.
@@ -99,16 +142,23 @@ impl AllowList {
 
     /// What this list does, one line for the log and for `deskhand check --policy`.
     pub fn describe(&self) -> String {
-        match (&self.settings.diagrams, self.settings.mode, self.settings.fields) {
-            (Some(directory), Mode::Strict, _) => {
-                format!(
-                    "secrets are used only where the diagrams in {} declare them",
-                    directory.display()
-                )
+        let Settings {
+            diagrams,
+            engine,
+            mode,
+            fields,
+        } = &self.settings;
+        let diagrams = match (engine, diagrams) {
+            (Some(engine), _) => Some(format!("of the engine ({})", engine.host_str().unwrap_or_default())),
+            (None, Some(directory)) => Some(format!("in {}", directory.display())),
+            (None, None) => None,
+        };
+        match (diagrams, mode, fields) {
+            (Some(diagrams), Mode::Strict, _) => {
+                format!("secrets are used only where the diagrams {diagrams} declare them")
             }
-            (Some(directory), Mode::Lax, _) => format!(
-                "secrets are used where the diagrams in {} declare them; processes without a diagram may use all",
-                directory.display()
+            (Some(diagrams), Mode::Lax, _) => format!(
+                "secrets are used where the diagrams {diagrams} declare them; processes without a diagram may use all"
             ),
             (_, _, Fields::Credentials) => format!(
                 "no diagrams (secrets.diagrams): secrets are used only in {}, not in bodies, inputs or queries",
@@ -123,13 +173,13 @@ impl AllowList {
     /// # Errors
     /// An incident that names secret, field and what to change. Diagrams that cannot be read are a [`Refusal::Unknown`].
     pub async fn check(&self, places: &[Place], scope: &SecretScope<'_>) -> Result<(), Refusal> {
-        let Some(diagrams) = &self.diagrams else {
+        let Some(source) = &self.source else {
             return match self.settings.fields {
                 Fields::All => Ok(()),
                 Fields::Credentials => by_field(places),
             };
         };
-        let declared = match diagrams.current().await {
+        let declared = match source.declared(scope).await {
             Ok(declared) => declared,
             Err(error) if self.settings.mode == Mode::Lax => {
                 tracing::warn!(%error, "the diagrams cannot be read: every secret is allowed, as secrets.allow_list = \"lax\" says");
@@ -146,9 +196,9 @@ impl AllowList {
                 return Ok(());
             }
             return Err(refused(format!(
-                "No diagram in {} has the process '{}', so its tasks may use no secret. Operations put the deployed \
-                 diagram there; the job can be tried again then.",
-                diagrams.directory().display(),
+                "{} has the process '{}', so its tasks may use no secret. Operations put the deployed diagram there; the \
+                 job can be tried again then.",
+                source.shown(),
                 scope.bpmn_process_id,
             )));
         }

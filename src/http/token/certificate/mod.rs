@@ -35,8 +35,6 @@ use super::assertion::{Assertion, read as bytes};
 const VALID: i64 = 300;
 /// A clock that is a little fast must not make an assertion of the future.
 const EARLIER: i64 = 30;
-/// From this many days on, the end of a certificate is announced.
-const ANNOUNCED: i64 = 30;
 
 /// How an assertion is signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,10 +231,6 @@ impl Certificate {
                 "The certificate in {name} ended at {}: register a new one with the app and put it there.",
                 loaded.ends
             ));
-        }
-        let left = loaded.ends.duration_since(now).as_hours() / 24;
-        if left < ANNOUNCED {
-            tracing::warn!(certificate = %name, days = left, "credential expires in {left} days: register a new certificate with the app");
         }
         let mut header = json!({"alg": self.algorithm.name(), "typ": "JWT", "x5t#S256": loaded.sha256});
         if self.algorithm == Algorithm::Rs256 {
