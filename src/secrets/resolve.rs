@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::allow_list::definitions::Definitions;
-use super::allow_list::{self, AllowList, Place, Refusal};
+use super::allow_list::{self, AllowList, Refusal};
 use super::bind::Bound;
 use super::directory::Directory;
 use super::dotenv::Dotenv;
@@ -206,12 +206,11 @@ impl Secrets {
     /// An incident when a secret is missing or the variables exceed a bound; a postponed job when a provider cannot
     /// answer.
     pub async fn bind(&self, mut variables: Map<String, Value>, scope: &SecretScope<'_>) -> Result<Bound, JobError> {
-        let (needed, places) = needed(&variables, self.grammar)?;
-        if needed.is_empty() {
+        let found = needed(&variables, self.grammar)?;
+        if found.needed.is_empty() {
             return Ok(Bound::plain(variables));
         }
-        let places: Vec<Place> = places.into_iter().collect();
-        match self.allow_list.check(&places, scope).await {
+        match self.allow_list.check(&found.places, scope).await {
             Ok(()) => {}
             Err(Refusal::Refused(error)) => return Err(*error),
             Err(Refusal::Unknown(error)) => {
@@ -221,10 +220,10 @@ impl Secrets {
                 return Err(JobError::connector("SECRETS_UNAVAILABLE", error).with_remedy(Remedy::Postpone(STORE_DOWN)));
             }
         }
-        let mut values = HashMap::with_capacity(needed.len());
-        let mut resolved = Vec::with_capacity(needed.len());
+        let mut values = HashMap::with_capacity(found.needed.len());
+        let mut resolved = Vec::with_capacity(found.needed.len());
         let mut missing = Vec::new();
-        for one in &needed {
+        for one in &found.needed {
             match self.value(&one.name, scope).await? {
                 Some((value, provider)) => {
                     self.known.remember(&Label::Secret(one.name.clone()), &value);
@@ -237,7 +236,7 @@ impl Secrets {
         if let Some((first, others)) = missing.split_first() {
             return Err(self.not_available(first, others, scope));
         }
-        let used = fill(&mut variables, &values, self.grammar)?;
+        let used = fill(&mut variables, &values, &found, self.grammar)?;
         Ok(Bound {
             variables,
             used,

@@ -1,9 +1,11 @@
-//! The two walks over a job's variables: what do they refer to, and the same with values in place.
+//! The two walks over a job's variables: what do they refer to, and the same with values in place. Both meet the texts in
+//! the same order, so that the second knows by their numbers which ones to look at.
 //!
 //! Texts and property names are looked at, each once, as they were written: a value that looks like a reference stays
 //! what it is. Numbers are not touched.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -19,6 +21,8 @@ const DEEPEST: usize = 128;
 const LONGEST_PATH: usize = 512;
 /// References in one job.
 const MOST_REFERENCES: usize = 10_000;
+/// So many are compared one by one, which is cheaper than hashing them; most jobs have fewer.
+const FEW: usize = 16;
 /// Bytes that the values put into one job may take together.
 const LARGEST: usize = 16 * 1024 * 1024;
 
@@ -46,29 +50,56 @@ impl Grammar {
     }
 }
 
-/// The names that these variables refer to, each once, in the order of first use; and each field that holds one.
-pub(super) fn needed(
-    variables: &Map<String, Value>,
-    grammar: Grammar,
-) -> Result<(Vec<Needed>, HashSet<Place>), JobError> {
+/// What variables refer to.
+pub(super) struct Found {
+    /// The names, each once, in the order of first use.
+    pub(super) needed: Vec<Needed>,
+    /// Each field that holds one.
+    pub(super) places: Vec<Place>,
+    /// Numbers of the texts that hold references, in the order of the walk.
+    texts: Vec<usize>,
+    /// Is a property's name among them?
+    in_names: bool,
+}
+
+/// What these variables refer to.
+pub(super) fn needed(variables: &Map<String, Value>, grammar: Grammar) -> Result<Found, JobError> {
     let mut search = Search {
         grammar,
         found: Vec::new(),
+        names: Vec::new(),
         known: HashSet::new(),
-        places: HashSet::new(),
+        places: Vec::new(),
+        known_places: HashSet::new(),
         count: 0,
+        met: 0,
+        texts: Vec::new(),
+        in_names: false,
         path: Path::default(),
     };
     search.object(variables)?;
-    Ok((search.found, search.places))
+    Ok(Found {
+        needed: search.found,
+        places: search.places,
+        texts: search.texts,
+        in_names: search.in_names,
+    })
 }
 
 struct Search {
     grammar: Grammar,
     found: Vec<Needed>,
+    names: Vec<String>,
+    /// The same, once they are many.
     known: HashSet<String>,
-    places: HashSet<Place>,
+    places: Vec<Place>,
+    /// The same, once they are many.
+    known_places: HashSet<Place>,
     count: usize,
+    /// Texts met so far.
+    met: usize,
+    texts: Vec<usize>,
+    in_names: bool,
     path: Path,
 }
 
@@ -76,7 +107,9 @@ impl Search {
     fn object(&mut self, object: &Map<String, Value>) -> Result<(), JobError> {
         for (name, value) in object {
             let before = self.path.enter(name)?;
+            let texts = self.texts.len();
             self.text(name)?;
+            self.in_names |= self.texts.len() > texts;
             self.value(value)?;
             self.path.leave(before);
         }
@@ -98,6 +131,8 @@ impl Search {
     }
 
     fn text(&mut self, text: &str) -> Result<(), JobError> {
+        self.met += 1;
+        let before = self.count;
         for reference in self.grammar.references(text) {
             self.count += 1;
             if self.count > MOST_REFERENCES {
@@ -106,39 +141,67 @@ impl Search {
                 )));
             }
             let in_query = self.path.text == "url" && text[..reference.place.start].contains('?');
-            self.places.insert(Place {
-                name: reference.name.to_owned(),
-                form: reference.form,
-                path: if in_query {
-                    "url?".to_owned()
-                } else {
-                    self.path.text.clone()
-                },
-            });
-            if !self.known.contains(reference.name) {
-                self.known.insert(reference.name.to_owned());
-                self.found.push(Needed {
-                    name: reference.name.to_owned(),
-                    form: reference.form,
-                    path: self.path.text.clone(),
-                });
-            }
+            let path = if in_query { "url?" } else { &self.path.text };
+            self.place(&reference, path.to_owned());
+            self.name(&reference);
+        }
+        if self.count > before {
+            self.texts.push(self.met);
         }
         Ok(())
     }
+
+    fn place(&mut self, reference: &Reference<'_>, path: String) {
+        let place = Place {
+            name: reference.name.to_owned(),
+            form: reference.form,
+            path,
+        };
+        if is_new(&place, &self.places, &mut self.known_places) {
+            self.places.push(place);
+        }
+    }
+
+    fn name(&mut self, reference: &Reference<'_>) {
+        let name = reference.name.to_owned();
+        if is_new(&name, &self.names, &mut self.known) {
+            self.names.push(name.clone());
+            self.found.push(Needed {
+                name,
+                form: reference.form,
+                path: self.path.text.clone(),
+            });
+        }
+    }
+}
+
+/// Is it none of those that came before? `hashed` holds them once they are many.
+fn is_new<T: Clone + Eq + Hash>(one: &T, before: &[T], hashed: &mut HashSet<T>) -> bool {
+    if before.len() < FEW {
+        return !before.contains(one);
+    }
+    if hashed.is_empty() {
+        hashed.extend(before.iter().cloned());
+    }
+    hashed.insert(one.clone())
 }
 
 /// Puts the values in place, and says which secret is where.
 pub(super) fn fill(
     variables: &mut Map<String, Value>,
     values: &HashMap<String, SecretString>,
+    found: &Found,
     grammar: Grammar,
 ) -> Result<Vec<Used>, JobError> {
     let mut filling = Filling {
         grammar,
+        texts: &found.texts,
+        in_names: found.in_names,
+        met: 0,
         values,
         used: Vec::new(),
-        seen: HashSet::new(),
+        seen: Vec::new(),
+        known: HashSet::new(),
         bytes: 0,
         path: Path::default(),
     };
@@ -148,21 +211,33 @@ pub(super) fn fill(
 
 struct Filling<'a> {
     grammar: Grammar,
+    /// Numbers of the texts that are still to be filled.
+    texts: &'a [usize],
+    in_names: bool,
+    /// Texts met so far.
+    met: usize,
     values: &'a HashMap<String, SecretString>,
     used: Vec<Used>,
     /// Secret and field of everything in `used`.
-    seen: HashSet<(&'a str, String)>,
+    seen: Vec<(&'a str, String)>,
+    /// The same, once they are many.
+    known: HashSet<(&'a str, String)>,
     bytes: usize,
     path: Path,
 }
 
 impl Filling<'_> {
     fn object(&mut self, object: &mut Map<String, Value>) -> Result<(), JobError> {
-        if object.keys().any(|name| self.grammar.references(name).next().is_some()) {
+        let holds_one = |name: &String| self.grammar.references(name).next().is_some();
+        if self.in_names && object.keys().any(holds_one) {
             return self.renamed(object);
         }
         for (name, value) in object.iter_mut() {
+            if self.texts.is_empty() {
+                break;
+            }
             let before = self.path.enter(name)?;
+            self.met += 1;
             self.value(value)?;
             self.path.leave(before);
         }
@@ -207,6 +282,11 @@ impl Filling<'_> {
 
     /// The text with values in place; `None` if it refers to none.
     fn text(&mut self, text: &str) -> Result<Option<String>, JobError> {
+        self.met += 1;
+        match self.texts.split_first() {
+            Some((next, rest)) if *next == self.met => self.texts = rest,
+            _ => return Ok(None),
+        }
         let mut filled: Option<String> = None;
         let mut copied = 0;
         for reference in self.grammar.references(text) {
@@ -226,7 +306,9 @@ impl Filling<'_> {
             target.push_str(&text[copied..reference.place.start]);
             target.push_str(value_text);
             copied = reference.place.end;
-            if self.seen.insert((name.as_str(), self.path.text.clone())) {
+            let place = (name.as_str(), self.path.text.clone());
+            if is_new(&place, &self.seen, &mut self.known) {
+                self.seen.push(place);
                 self.used.push(Used {
                     name: name.clone(),
                     path: self.path.text.clone(),
@@ -257,7 +339,10 @@ impl Path {
             if !self.text.is_empty() {
                 self.text.push('.');
             }
-            self.text.extend(name.chars().take(LONGEST_PATH));
+            match name.len() <= LONGEST_PATH {
+                true => self.text.push_str(name),
+                false => self.text.extend(name.chars().take(LONGEST_PATH)),
+            }
         }
         Ok(before)
     }
