@@ -107,7 +107,7 @@ impl<'a> EngineHold<'a> {
                 continue;
             }
             let renewed = tokio::select! {
-                renewed = tokio::time::timeout(left, self.renew(self.grip.lease().length())) => renewed,
+                renewed = tokio::time::timeout(left, self.renew(self.grip.own_length())) => renewed,
                 () = jumped => continue,
             };
             match renewed {
@@ -200,10 +200,10 @@ impl Hold for EngineHold<'_> {
                 .await
                 .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in time")));
             match answer {
-                Ok(()) => match self.lapsed() {
-                    None => Ok(()),
-                    Some(error) => Err(error),
-                },
+                Ok(()) => {
+                    self.grip.set_own_length(length);
+                    self.lapsed().map_or(Ok(()), Err)
+                }
                 // The engine is busy or away: go on with what is left of the shorter lease, as Camunda's runtime does.
                 Err(status) if transient(status.code()) => {
                     tracing::warn!(job = self.job.key, code = ?status.code(), "the task's jobTimeout could not be set");

@@ -42,16 +42,30 @@ impl Lease {
 #[derive(Debug)]
 pub(super) struct Grip {
     clock: Clock,
-    lease: Mutex<Lease>,
+    terms: Mutex<Terms>,
     token: Mutex<Option<String>>,
     renewed: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    lease: Lease,
+    /// How long the job's leases are meant to be; among many that wait they are longer.
+    own: Duration,
+}
+
+impl From<Lease> for Terms {
+    fn from(lease: Lease) -> Self {
+        let own = lease.length;
+        Self { lease, own }
+    }
 }
 
 impl Grip {
     pub(super) fn new(clock: Clock, lease: Lease, token: Option<String>) -> Self {
         Self {
             clock,
-            lease: Mutex::new(lease),
+            terms: Mutex::new(lease.into()),
             token: Mutex::new(token),
             renewed: AtomicBool::new(false),
         }
@@ -62,25 +76,36 @@ impl Grip {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        *self.lock()
+        self.lock().lease
+    }
+
+    /// The length that the job's leases are meant to have: that of its activation, or the task's own.
+    pub(super) fn own_length(&self) -> Duration {
+        self.lock().own
     }
 
     /// The engine confirmed this lease.
     pub(super) fn set(&self, lease: Lease) {
-        *self.lock() = lease;
+        self.lock().lease = lease;
+    }
+
+    /// The task asks for leases of this length.
+    pub(super) fn set_own_length(&self, own: Duration) {
+        self.lock().own = own;
     }
 
     /// The engine gave us the job again: its newest lease and token are the ones that count.
     pub(super) fn renew(&self, lease: Lease, token: Option<String>) {
-        self.set(lease);
+        *self.lock() = lease.into();
         self.renewed.store(true, Ordering::SeqCst);
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
     /// Goes on with the shorter of two lengths.
     pub(super) fn shorten(&self, length: Duration) {
-        let mut lease = self.lock();
-        lease.length = lease.length.min(length);
+        let mut terms = self.lock();
+        terms.lease.length = terms.lease.length.min(length);
+        terms.own = terms.own.min(length);
     }
 
     /// Has the engine given us the job again?
@@ -101,8 +126,8 @@ impl Grip {
         Instant::now() + self.left()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lease> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

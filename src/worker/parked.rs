@@ -174,10 +174,11 @@ impl Table {
         Some(key)
     }
 
-    /// The lease that a heartbeat asks for: three heartbeats long, never shorter than the job's own.
+    /// The lease that a heartbeat asks for: the job's own where the budget allows three heartbeats in it, else as long as
+    /// three take.
     pub(super) fn lease_of(&self, key: i64, per_second: f64) -> Option<Duration> {
-        let own = self.jobs.get(&key)?.grip.lease().length();
-        let three = (interval(self.jobs.len(), per_second) * 3).min(LONGEST_LEASE);
+        let own = self.jobs.get(&key)?.grip.own_length();
+        let three = (spread(self.jobs.len(), per_second) * 3).min(LONGEST_LEASE);
         Some(three.max(own))
     }
 
@@ -197,8 +198,12 @@ impl Table {
 /// The time between two heartbeats of one job: as the budget allows with so many, but not longer than two thirds of the
 /// longest lease.
 pub(super) fn interval(jobs: usize, per_second: f64) -> Duration {
-    let spread = Duration::from_secs_f64(jobs as f64 / per_second.max(0.1));
-    spread.clamp(SHORTEST_INTERVAL, LONGEST_LEASE * 2 / 3)
+    spread(jobs, per_second).clamp(SHORTEST_INTERVAL, LONGEST_LEASE * 2 / 3)
+}
+
+/// The time in which each of so many jobs can have a heartbeat.
+fn spread(jobs: usize, per_second: f64) -> Duration {
+    Duration::from_secs_f64(jobs as f64 / per_second.max(0.1))
 }
 
 impl Sleeping {
@@ -339,6 +344,25 @@ mod tests {
             "{:?}",
             of(2)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_are_long_only_while_many_sleep() {
+        let mut table = table((0..400).map(|key| (key, 6))).await;
+        let lease_of = |table: &Table, per_second| table.lease_of(0, per_second).unwrap().as_secs();
+        assert_eq!(
+            lease_of(&table, 200.0),
+            6,
+            "the budget allows three heartbeats in its own"
+        );
+        assert_eq!(lease_of(&table, 4.0), 300);
+        // It was given such a long one, and the others went.
+        let grip = table.get_mut(0).unwrap().grip.clone();
+        grip.set(Lease::new(grip.now(), Duration::from_secs(300)));
+        for key in 1..400 {
+            table.remove(key).unwrap();
+        }
+        assert_eq!(lease_of(&table, 4.0), 6);
     }
 
     #[tokio::test(start_paused = true)]
