@@ -14,26 +14,28 @@ use futures_util::stream;
 const UNASKED: u8 = 0;
 const ALLOWED: u8 = 1;
 const REFUSED: u8 = 2;
+/// The request was given up before the body was given out: it is not given out any more.
+const TOO_LATE: u8 = 3;
 
 /// A question that is asked once for each time that the body is about to be written, and what was answered last.
 #[derive(Clone)]
 pub struct LastLook {
     may_leave: Arc<dyn Fn() -> bool + Send + Sync>,
+    leaves: Arc<dyn Fn() + Send + Sync>,
     state: Arc<AtomicU8>,
 }
 
 impl LastLook {
-    /// The body leaves only if `may_leave` says so.
-    pub fn new(may_leave: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    /// The body leaves only if `may_leave` says so; when that is settled, `leaves` is called.
+    pub fn new(
+        may_leave: impl Fn() -> bool + Send + Sync + 'static,
+        leaves: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         Self {
             may_leave: Arc::new(may_leave),
+            leaves: Arc::new(leaves),
             state: Arc::default(),
         }
-    }
-
-    /// Was the body given out?
-    pub fn was_allowed(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == ALLOWED
     }
 
     /// Was it refused?
@@ -41,18 +43,26 @@ impl LastLook {
         self.state.load(Ordering::SeqCst) == REFUSED
     }
 
+    /// Nobody waits for the request any more. True if the body was never given out; then it will not be.
+    pub(super) fn never_left(&self) -> bool {
+        let state = &self.state;
+        state.compare_exchange(UNASKED, TOO_LATE, Ordering::SeqCst, Ordering::SeqCst) != Err(ALLOWED)
+    }
+
     /// A body that asks first.
     pub(super) fn body(&self, bytes: Vec<u8>) -> reqwest::Body {
         let look = self.clone();
         look.state.store(UNASKED, Ordering::SeqCst);
         let body = async move {
-            if (look.may_leave)() {
-                look.state.store(ALLOWED, Ordering::SeqCst);
-                Ok(bytes)
-            } else {
-                look.state.store(REFUSED, Ordering::SeqCst);
-                Err(io::Error::other("held back"))
+            let answer = if (look.may_leave)() { ALLOWED } else { REFUSED };
+            // The request may have been given up while we looked.
+            let state = &look.state;
+            let settled = state.compare_exchange(UNASKED, answer, Ordering::SeqCst, Ordering::SeqCst);
+            if answer == REFUSED || settled.is_err() {
+                return Err(io::Error::other("held back"));
             }
+            (look.leaves)();
+            Ok(bytes)
         };
         reqwest::Body::wrap_stream(stream::once(body))
     }
@@ -137,7 +147,7 @@ mod tests {
     }
 
     fn allowing() -> LastLook {
-        LastLook::new(|| true)
+        LastLook::new(|| true, || {})
     }
 
     #[tokio::test]
@@ -193,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_refused_at_the_last_look_never_leaves() {
         let seen = server(usize::MAX, OK, drop).await;
-        let look = LastLook::new(|| false);
+        let look = LastLook::new(|| false, || {});
         let error = Client::new()
             .unwrap()
             .send(seen.request(Method::POST, Some(look.clone())))
@@ -205,14 +215,39 @@ mod tests {
         assert_eq!(seen.bodies(), 0);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_that_was_given_up_during_the_last_look_never_leaves() {
+        let seen = server(usize::MAX, OK, drop).await;
+        let (given_up, told) = std::sync::mpsc::channel();
+        let told = Mutex::new(told);
+        let (looked, end_of_look) = tokio::sync::oneshot::channel();
+        let looked = Mutex::new(Some(looked));
+        // As if the process stood still between the look at the clock and the write.
+        let standing = move || {
+            told.lock().unwrap().recv().unwrap();
+            looked.lock().unwrap().take().unwrap().send(()).unwrap();
+            true
+        };
+        let look = LastLook::new(standing, || {});
+        let mut request = seen.request(Method::POST, Some(look));
+        request.total_timeout = Some(Duration::from_millis(200));
+        let error = Client::new().unwrap().send(request).await.unwrap_err();
+        assert_eq!(error.sent(), Sent::No, "{error}");
+        given_up.send(()).unwrap();
+        end_of_look.await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(seen.bodies(), 0);
+    }
+
     #[tokio::test]
     async fn a_request_that_was_given_up_before_its_body_was_written_was_not_executed() {
         // A server that accepts nobody: the backlog takes the connection, or nothing does.
         let seen = server(usize::MAX, OK, drop).await;
-        let look = LastLook::new(|| {
+        let held = || {
             std::thread::sleep(Duration::from_millis(300));
             false
-        });
+        };
+        let look = LastLook::new(held, || {});
         let mut request = seen.request(Method::POST, Some(look));
         request.total_timeout = Some(Duration::from_millis(100));
         let error = Client::new().unwrap().send(request).await.unwrap_err();

@@ -250,14 +250,13 @@ impl Starter<'_> {
         let abandoned = self.call.abandoned.clone();
         let guarded = self.once.settings.guards.lease;
         let (progress, job) = (self.call.progress.clone(), self.call.job.without_texts());
-        LastLook::new(move || {
+        let may_leave = move || {
             let still = within.saturating_sub(began.elapsed());
             let ours = !abandoned.is_cancelled() && !still.is_zero() && lease() > still;
-            if guarded && !ours {
-                return false;
-            }
-            progress.report(&job, Step::Start(StartPoint::BytesLeave));
-            true
+            ours || !guarded
+        };
+        LastLook::new(may_leave, move || {
+            progress.report(&job, Step::Start(StartPoint::BytesLeave))
         })
     }
 
