@@ -103,6 +103,7 @@ pub struct Metrics {
     token_fetches: Counters,
     policy_refusals: Counters,
     credential_ends: Gauges,
+    late_starts: Counters,
     http_requests: Counters,
     http_seconds: Times,
     hosts: Mutex<HashSet<String>>,
@@ -239,6 +240,12 @@ impl Metrics {
                 "credential_expiry_timestamp_seconds",
                 "When an identity's certificate, client secret or refresh token ends, seconds since 1970",
                 Gauges::default()
+            ),
+            late_starts: registered!(
+                "late_starts",
+                "Runs that were started late beside another one of the same task: cancelled, over before that, or alive",
+                // Shown from the start: an alert sees no rise in a number that begins with one.
+                begun_at_zero("result", &["cancelled", "ended", "alive"])
             ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
@@ -397,6 +404,11 @@ impl Metrics {
         self.credential_ends.get_or_create(&labels).set(ends);
     }
 
+    /// A run that was started late beside another one was `cancelled`, had `ended` before that, or is still `alive`.
+    pub fn late_start(&self, result: &str) {
+        add(&self.late_starts, &[("result", result)]);
+    }
+
     /// A token endpoint was asked.
     pub fn token_fetched(&self, host: &str, result: &str) {
         add(&self.token_fetches, &[("host", &self.host(host)), ("result", result)]);
@@ -420,6 +432,14 @@ impl Metrics {
         hosts.insert(host.to_owned());
         host.to_owned()
     }
+}
+
+fn begun_at_zero(label: &'static str, values: &[&str]) -> Counters {
+    let counters = Counters::default();
+    for value in values {
+        drop(counters.get_or_create(&owned(&[(label, value)])));
+    }
+    counters
 }
 
 fn owned(labels: Texts<'_>) -> Labels {
@@ -459,8 +479,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.job_answered("a:b:1", "completed", Duration::from_millis(3));
         metrics.permits("shared", 32, 30);
+        metrics.late_start("ended");
         let text = metrics.text();
         for line in [
+            "deskhand_late_starts_total{result=\"ended\"} 1",
+            "deskhand_late_starts_total{result=\"alive\"} 0",
             "deskhand_jobs_total{job_type=\"a:b:1\",outcome=\"completed\"} 1",
             "deskhand_permits_free{pool=\"shared\"} 30",
             "deskhand_job_seconds_bucket{le=\"0.005\",job_type=\"a:b:1\"} 1",

@@ -1,6 +1,5 @@
 //! Runs that were started late: all but the one that counts are cancelled, said and counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -8,9 +7,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::look::{Search, Seen};
 use crate::audit::{Audit, Event, Task};
 use crate::job::Job;
+use crate::metrics::metrics;
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::microsoft::dataverse::sessions::Columns;
+use crate::microsoft::dataverse::status::End;
 use crate::microsoft::dataverse::{Dataverse, Guid};
 use crate::progress::{Progress, StartPoint, Step};
 
@@ -18,13 +19,6 @@ use crate::progress::{Progress, StartPoint, Step};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// While a start is disputed, it is looked for so often: two runs shall not live side by side for long.
 const DISPUTED: Duration = Duration::from_secs(5);
-
-static LATE_STARTS: AtomicU64 = AtomicU64::new(0);
-
-/// Late starts that this process has seen, `deskhand_late_starts_total`.
-pub fn late_starts_total() -> u64 {
-    LATE_STARTS.load(Ordering::Relaxed)
-}
 
 /// Everything that is needed to look after a start when its job is long gone.
 #[derive(Clone)]
@@ -89,7 +83,7 @@ impl Aftercare {
         loop {
             let error = match self.dataverse.cancel_run(late).await {
                 Ok(()) => {
-                    LATE_STARTS.fetch_add(1, Ordering::Relaxed);
+                    metrics().late_start("cancelled");
                     tracing::warn!(job = self.job.key, run = %late, kept = %kept, "the flow was started late a second time: this run is cancelled, the earlier one goes on");
                     let event = Event::Cancel { reason: "late-start" };
                     self.audit.record(event, &self.job, &late.to_string(), &self.task);
@@ -106,12 +100,16 @@ impl Aftercare {
             };
             // Perhaps it is over, or another worker was quicker.
             if let Ok(session) = self.dataverse.flow_session(late, Columns::Progress).await
-                && session.status.end().is_some()
+                && let Some(end) = session.status.end()
             {
+                if end != End::Cancelled {
+                    metrics().late_start("ended");
+                }
                 tracing::warn!(job = self.job.key, run = %late, kept = %kept, status = session.status.label(), "the flow was started late a second time, and this run is over already");
                 return;
             }
             if began.elapsed() > PATIENCE {
+                metrics().late_start("alive");
                 tracing::error!(job = self.job.key, run = %late, kept = %kept, %error, "two runs of one start are alive: this one could not be cancelled. Cancel it by hand");
                 return;
             }

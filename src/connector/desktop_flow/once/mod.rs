@@ -38,7 +38,6 @@ use serde_json::Map;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-pub use late::late_starts_total;
 pub use settings::{Guards, LookFirst, Settings};
 
 use self::late::Aftercare;
