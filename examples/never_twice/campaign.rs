@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
 use crate::checker::Verdict;
+use crate::clerk::Counts;
 use crate::round;
 
 /// Kills of one round: each ends with everything being through.
@@ -18,7 +19,7 @@ struct Totals {
     kills: u32,
     freezes: u32,
     broker_crashes: u32,
-    freed_by_hand: u32,
+    instances: Counts,
     adopted: u32,
     reconciled: u32,
 }
@@ -40,7 +41,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         totals.kills += outcome.kills;
         totals.freezes += outcome.freezes;
         totals.broker_crashes += outcome.broker_crashes;
-        totals.freed_by_hand += outcome.freed_by_hand;
+        totals.instances.add(outcome.instances);
         totals.adopted += outcome.adopted;
         totals.reconciled += outcome.reconciled;
         println!(
@@ -84,7 +85,11 @@ impl Totals {
             "adopted": self.adopted,
             "reconciled": self.reconciled,
             "late_starts_cancelled": self.verdict.late_starts_cancelled,
-            "freed_by_hand": self.freed_by_hand,
+            "cancelled": self.instances.cancelled,
+            "modified": self.instances.modified,
+            "migrated": self.instances.migrated,
+            "freed_by_hand": self.instances.freed_by_hand,
+            "given_up": self.instances.given_up,
         })
     }
 }
@@ -105,7 +110,13 @@ fn read(state: &std::path::Path) -> Option<Totals> {
         kills: small("kills"),
         freezes: small("freezes"),
         broker_crashes: small("broker_crashes"),
-        freed_by_hand: small("freed_by_hand"),
+        instances: Counts {
+            cancelled: small("cancelled"),
+            modified: small("modified"),
+            migrated: small("migrated"),
+            freed_by_hand: small("freed_by_hand"),
+            given_up: small("given_up"),
+        },
         adopted: small("adopted"),
         reconciled: small("reconciled"),
     })

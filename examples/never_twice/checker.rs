@@ -13,6 +13,9 @@ pub struct Instance {
     pub wants: u32,
     /// It was cancelled on purpose: any number of its entries may have been made.
     pub cancelled: bool,
+    /// When an entry was ended on purpose and made anew, milliseconds of the simulator's clock: it may have started a run
+    /// of its own before, or not.
+    pub begun_anew: Vec<i64>,
     /// The runs that its tasks handed on.
     pub handed_on: Vec<String>,
 }
@@ -22,6 +25,8 @@ pub struct Instance {
 pub struct Run {
     pub id: String,
     pub invoice: String,
+    /// When it was started, milliseconds of the simulator's clock.
+    pub created: i64,
     /// When its row could be read, milliseconds of the simulator's clock.
     pub readable: i64,
     /// When it was over, if it is.
@@ -32,9 +37,9 @@ pub struct Run {
 /// The circumstances.
 #[derive(Clone, Debug, Default)]
 pub struct Circumstances {
-    /// Instances one of whose starts was frozen exactly between the last look and the write: there a late start can
-    /// happen, and must be cancelled.
-    pub frozen_while_writing: HashSet<String>,
+    /// Instances, and how many of their starts were frozen exactly between the last look and the write: there a late
+    /// start can happen, and must be cancelled.
+    pub frozen_while_writing: HashMap<String, u64>,
     /// How soon after both rows can be read the late run must be cancelled.
     pub cancelled_within: Duration,
 }
@@ -79,57 +84,58 @@ pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances
     let mut handed_on: HashMap<&str, &str> = HashMap::new();
     for instance in instances {
         let runs = of_invoice.remove(instance.invoice.as_str()).unwrap_or_default();
-        let wants = u64::from(instance.wants);
-        verdict.started += runs.len() as u64;
+        let (wants, count) = (u64::from(instance.wants), runs.len() as u64);
+        let abandoned = instance.begun_anew.len() as u64;
+        verdict.started += count;
+        let (alive, cancelled): (Vec<&Run>, Vec<&Run>) = runs.into_iter().partition(|run| !run.cancelled);
         if instance.cancelled {
             // No more than its entries; a run of a task that is gone may have been cancelled, too.
-            verdict.wanted += wants.min(runs.len() as u64);
-        } else {
-            verdict.wanted += wants;
-        }
-        let (alive, cancelled): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| !run.cancelled);
-        let excused = circumstances.frozen_while_writing.contains(&instance.invoice);
-        if !instance.cancelled {
-            let too_many = (alive.len() as u64).saturating_sub(wants);
+            verdict.wanted += (wants + abandoned).min(count);
+            let too_many = count.saturating_sub(wants + abandoned);
             if too_many > 0 {
                 verdict.started_twice += too_many;
                 findings.push(format!(
-                    "{}: {} runs live for {wants} entries",
+                    "{}: {count} runs for {wants} entries of a cancelled instance",
+                    instance.invoice
+                ));
+            }
+        } else {
+            verdict.wanted += wants + abandoned.min(count.saturating_sub(wants));
+            let too_many = (alive.len() as u64).saturating_sub(wants + abandoned);
+            if too_many > 0 {
+                verdict.started_twice += too_many;
+                findings.push(format!(
+                    "{}: {} runs live for {wants} entries and {abandoned} that were abandoned",
                     instance.invoice,
                     alive.len()
                 ));
             }
-            for late in cancelled {
-                let both = alive
-                    .iter()
-                    .map(|run| run.readable)
-                    .max()
-                    .unwrap_or(i64::MAX)
-                    .max(late.readable);
-                let bound = i64::try_from(circumstances.cancelled_within.as_millis()).unwrap_or(i64::MAX);
-                let in_time = late.ended.is_some_and(|ended| ended.saturating_sub(both) <= bound);
-                if excused && in_time {
-                    verdict.late_starts_cancelled += 1;
-                } else {
-                    verdict.started_twice += 1;
-                    let why = if excused { "too late" } else { "and nothing excuses it" };
-                    findings.push(format!(
-                        "{}: run {} was started beside another, {why}",
-                        instance.invoice, late.id
-                    ));
+            let left_behind = abandoned.saturating_sub((alive.len() as u64).saturating_sub(wants));
+            let mut excuses = circumstances
+                .frozen_while_writing
+                .get(&instance.invoice)
+                .copied()
+                .unwrap_or(0);
+            for late in cancelled
+                .iter()
+                .skip(usize::try_from(left_behind).unwrap_or(usize::MAX))
+            {
+                match excuse(late, &alive, &mut excuses, circumstances.cancelled_within) {
+                    Ok(()) => verdict.late_starts_cancelled += 1,
+                    Err(why) => {
+                        verdict.started_twice += 1;
+                        findings.push(format!(
+                            "{}: run {} was started beside another, {why}",
+                            instance.invoice, late.id
+                        ));
+                    }
                 }
             }
-        } else if runs.len() as u64 > wants {
-            verdict.started_twice += runs.len() as u64 - wants;
-            findings.push(format!(
-                "{}: {} runs for {wants} entries of a cancelled instance",
-                instance.invoice,
-                runs.len()
-            ));
         }
         let mut own = HashSet::new();
         for run in &instance.handed_on {
-            let known = alive.iter().any(|one| one.id == *run);
+            let anew = instance.begun_anew.iter().max().copied().unwrap_or(i64::MIN);
+            let known = alive.iter().any(|one| one.id == *run && one.created >= anew);
             let fresh = own.insert(run.as_str());
             let foreign = handed_on
                 .insert(run, &instance.invoice)
@@ -159,6 +165,28 @@ pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances
     (verdict, findings)
 }
 
+/// A late run is excused by a start that was frozen while writing, if an earlier one lives and it was cancelled in time.
+fn excuse(late: &Run, alive: &[&Run], excuses: &mut u64, within: Duration) -> Result<(), &'static str> {
+    let Some(left) = excuses.checked_sub(1) else {
+        return Err("and nothing excuses it");
+    };
+    *excuses = left;
+    if !alive.iter().any(|run| run.created <= late.created) {
+        return Err("and is the earliest: another should have been cancelled");
+    }
+    let both = alive
+        .iter()
+        .map(|run| run.readable)
+        .max()
+        .unwrap_or(i64::MAX)
+        .max(late.readable);
+    let bound = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    match late.ended {
+        Some(ended) if ended.saturating_sub(both) <= bound => Ok(()),
+        _ => Err("and was cancelled too late"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +195,7 @@ mod tests {
         Run {
             id: id.into(),
             invoice: "i".into(),
+            created: 500,
             readable: 1_000,
             ended: Some(5_000),
             cancelled,
@@ -178,13 +207,14 @@ mod tests {
             invoice: "i".into(),
             wants,
             cancelled: false,
+            begun_anew: Vec::new(),
             handed_on: handed_on.iter().map(|id| (*id).to_owned()).collect(),
         }
     }
 
     fn frozen(within: u64) -> Circumstances {
         Circumstances {
-            frozen_while_writing: ["i".to_owned()].into(),
+            frozen_while_writing: [("i".to_owned(), 1)].into(),
             cancelled_within: Duration::from_secs(within),
         }
     }
@@ -214,6 +244,45 @@ mod tests {
             counts(instance(1, &["a"]), &late, &frozen(2)).0,
             1,
             "cancelled too late"
+        );
+    }
+
+    #[test]
+    fn each_late_run_needs_an_excuse_of_its_own_and_an_earlier_run_that_lives() {
+        let twice = [run("a", false), run("b", true), run("c", true)];
+        assert_eq!(counts(instance(1, &["a"]), &twice, &frozen(10)), (1, 0, 1));
+        let mut earliest = run("b", true);
+        earliest.created = 400;
+        assert_eq!(
+            counts(instance(1, &["a"]), &[run("a", false), earliest], &frozen(10)).0,
+            1
+        );
+    }
+
+    #[test]
+    fn an_entry_that_was_abandoned_may_have_left_a_run() {
+        let calm = Circumstances::default();
+        let modified = || Instance {
+            begun_anew: vec![500],
+            ..instance(1, &["a"])
+        };
+        for runs in [
+            vec![run("a", false)],
+            vec![run("a", false), run("b", false)],
+            vec![run("a", false), run("b", true)],
+        ] {
+            assert_eq!(counts(modified(), &runs, &calm), (0, 0, 0));
+        }
+        let three = [run("a", false), run("b", false), run("c", true)];
+        assert_eq!(counts(modified(), &three, &calm).0, 1);
+        let gone = [run("a", true), run("b", false)];
+        assert_eq!(counts(modified(), &gone, &calm).1, 1, "it went on with a cancelled run");
+        let mut before = run("a", false);
+        before.created = 499;
+        assert_eq!(
+            counts(modified(), &[before], &calm).1,
+            1,
+            "it went on with a run of the entry before"
         );
     }
 

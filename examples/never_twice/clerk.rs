@@ -1,4 +1,5 @@
-//! Starts instances, cancels some, and takes what the processes hand on: this is how it is known what the engine says.
+//! Starts instances, cancels, modifies and migrates some, and takes what the processes hand on: this is how it is known what
+//! the engine says.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -7,18 +8,20 @@ use std::time::Duration;
 use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::gateway::{
     ActivateJobsRequest, CancelProcessInstanceRequest, CompleteJobRequest, CreateProcessInstanceRequest,
-    DeployResourceRequest, FailJobRequest, Resource,
+    DeployResourceRequest, FailJobRequest, Resource, deployment::Metadata,
 };
 use serde_json::Value;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::checker::Instance;
-use crate::processes::{AFTER, Process, bpmn};
+use crate::processes::{AFTER, ELEMENTS, FLOW, MOVED, Process, bpmn};
+use crate::surgery;
 
 /// Asks the engine and writes down what it says.
 #[derive(Clone)]
 pub struct Clerk {
+    channel: Channel,
     gateway: GatewayClient<Channel>,
     book: Arc<Mutex<Book>>,
     variables: Value,
@@ -31,13 +34,39 @@ struct Book {
     keys: HashMap<i64, String>,
     /// Jobs behind flows that were counted.
     jobs: HashSet<i64>,
-    /// Jobs that replicas were given, by process instance.
-    given: HashMap<i64, HashSet<i64>>,
+    /// Jobs that replicas were given, by process instance: job to element instance.
+    given: HashMap<i64, HashMap<i64, i64>>,
+    /// The definition that instances are migrated to.
+    moved: Option<i64>,
+    counts: Counts,
+}
+
+/// What was done to instances.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub cancelled: u32,
+    pub modified: u32,
+    pub migrated: u32,
+    /// Jobs that the engine gave nobody although their leases had long lapsed, until they were failed by hand.
+    pub freed_by_hand: u32,
+    /// Instances that were cancelled because the engine gave nobody their job, and takes no failure of it.
+    pub given_up: u32,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: Self) {
+        self.cancelled += other.cancelled;
+        self.modified += other.modified;
+        self.migrated += other.migrated;
+        self.freed_by_hand += other.freed_by_hand;
+        self.given_up += other.given_up;
+    }
 }
 
 struct Entry {
     wants: u32,
     cancelled: bool,
+    begun_anew: Vec<i64>,
     /// The engine's word that it exists.
     certain: bool,
     handed_on: Vec<String>,
@@ -51,7 +80,8 @@ impl Clerk {
             .timeout(Duration::from_secs(20))
             .connect_lazy();
         Self {
-            gateway: GatewayClient::new(channel),
+            gateway: GatewayClient::new(channel.clone()),
+            channel,
             book: Arc::default(),
             variables,
         }
@@ -69,7 +99,16 @@ impl Clerk {
             resources,
             tenant_id: String::new(),
         };
-        self.gateway.clone().deploy_resource(request).await.unwrap();
+        let answer = self.gateway.clone().deploy_resource(request).await.unwrap();
+        let deployed = answer
+            .into_inner()
+            .deployments
+            .into_iter()
+            .filter_map(|one| one.metadata);
+        self.book.lock().unwrap().moved = deployed
+            .map(|Metadata::Process(process)| process)
+            .find(|process| process.bpmn_process_id == MOVED.id)
+            .map(|process| process.process_definition_key);
     }
 
     /// Starts an instance. Its entry is made first: an answer may be lost, the instance is not.
@@ -79,6 +118,7 @@ impl Clerk {
             Entry {
                 wants: process.wants,
                 cancelled: false,
+                begun_anew: Vec::new(),
                 certain: false,
                 handed_on: Vec::new(),
             },
@@ -117,10 +157,56 @@ impl Clerk {
         };
         let answer = self.gateway.clone().cancel_process_instance(request).await;
         if !matches!(&answer, Err(status) if status.code() == Code::NotFound) {
-            let mut book = self.book.lock().unwrap();
-            let invoice = book.keys.get(&key).cloned().unwrap();
-            book.entries.get_mut(&invoice).unwrap().cancelled = true;
+            self.changed(key, |entry, counts| {
+                entry.cancelled = true;
+                counts.cancelled += 1;
+            });
         }
+    }
+
+    /// Begins the task of an instance anew, if a replica was given it: that is another entry into it.
+    pub async fn modify(&self, key: i64) {
+        let element = {
+            let book = self.book.lock().unwrap();
+            book.given.get(&key).and_then(|jobs| jobs.values().max().copied())
+        };
+        let Some(element) = element else { return };
+        let now = jiff::Timestamp::now().as_millisecond();
+        let answer = surgery::begin_anew(&self.channel, key, FLOW, element).await;
+        match answer.map_err(|status| status.code()) {
+            Ok(()) => self.changed(key, |entry, counts| {
+                entry.begun_anew.push(now);
+                counts.modified += 1;
+            }),
+            // The task is over, or the engine knows no modification.
+            Err(Code::NotFound | Code::InvalidArgument | Code::Unimplemented | Code::ResourceExhausted) => {}
+            // It may have been done.
+            Err(_) => self.changed(key, |entry, _| {
+                entry.begun_anew.push(now);
+                entry.cancelled = true;
+            }),
+        }
+    }
+
+    /// Moves an instance to another process; its entries stay what they are.
+    pub async fn migrate(&self, key: i64) {
+        let Some(target) = self.book.lock().unwrap().moved else {
+            return;
+        };
+        if surgery::migrate(&self.channel, key, target, &ELEMENTS).await.is_ok() {
+            self.changed(key, |_, counts| counts.migrated += 1);
+        }
+    }
+
+    fn changed(&self, key: i64, change: impl FnOnce(&mut Entry, &mut Counts)) {
+        let mut book = self.book.lock().unwrap();
+        let book = &mut *book;
+        let entry = book.keys.get(&key).and_then(|invoice| book.entries.get_mut(invoice));
+        change(entry.unwrap(), &mut book.counts);
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.book.lock().unwrap().counts
     }
 
     /// Takes what is handed on, for ever.
@@ -181,45 +267,61 @@ impl Clerk {
         entry.handed_on.extend(runs.iter().map(run));
     }
 
-    pub fn invoice_of(&self, instance: i64) -> Option<String> {
-        self.book.lock().unwrap().keys.get(&instance).cloned()
+    /// The invoice of an instance, and how many runs it wants.
+    pub fn invoice_of(&self, instance: i64) -> Option<(String, usize)> {
+        let book = self.book.lock().unwrap();
+        let invoice = book.keys.get(&instance)?;
+        let entry = book.entries.get(invoice)?;
+        Some((invoice.clone(), entry.wants as usize + entry.begun_anew.len()))
     }
 
     /// A replica was given this job.
-    pub fn note_job(&self, job: i64, instance: i64) {
-        self.book.lock().unwrap().given.entry(instance).or_default().insert(job);
+    pub fn note_job(&self, job: i64, element: i64, instance: i64) {
+        let mut book = self.book.lock().unwrap();
+        book.given.entry(instance).or_default().insert(job, element);
     }
 
-    /// Fails the jobs of instances that are not through: some engines keep a job for ever although its lease has lapsed.
-    /// A job that is not held takes no failure. Gives the number of those that did.
-    pub async fn free_what_stands_still(&self) -> u32 {
-        let jobs: Vec<i64> = {
+    /// Frees instances that stand still because of a defect of engines up to spring 2025 (camunda/camunda issue 29735): a
+    /// job that has lapsed or failed with a backoff once, and does so again, may be kept for ever. A lapsed one takes a
+    /// failure by hand; one that waits for its backoff takes none, so its instance is cancelled.
+    pub async fn free_what_stands_still(&self) {
+        let standing: Vec<(i64, Vec<i64>)> = {
             let book = self.book.lock().unwrap();
-            let stands = |instance: &i64| {
+            let open = |instance: &&i64| {
                 let entry = book.keys.get(instance).and_then(|invoice| book.entries.get(invoice));
-                entry.is_some_and(|entry| !entry.cancelled && (entry.handed_on.len() as u32) < entry.wants)
+                entry.is_some_and(Entry::is_open)
             };
-            let of_open = book.given.iter().filter(|(instance, _)| stands(instance));
-            of_open.flat_map(|(_, jobs)| jobs.iter().copied()).collect()
+            let instances = book.keys.keys().filter(open);
+            let jobs = |instance| book.given.get(instance).map(|jobs| jobs.keys().copied().collect());
+            instances.map(|key| (*key, jobs(key).unwrap_or_default())).collect()
         };
-        let mut freed = 0;
-        for job_key in jobs {
-            let request = FailJobRequest {
-                job_key,
-                retries: 1_000,
-                error_message: "stood still".into(),
-                ..Default::default()
-            };
-            freed += u32::from(self.gateway.clone().fail_job(request).await.is_ok());
+        for (instance, jobs) in standing {
+            let (mut freed, mut backing_off) = (false, false);
+            for job_key in jobs {
+                let request = FailJobRequest {
+                    job_key,
+                    retries: 1_000,
+                    error_message: "stood still".into(),
+                    ..Default::default()
+                };
+                match self.gateway.clone().fail_job(request).await {
+                    Ok(_) => freed = true,
+                    Err(status) => backing_off |= status.message().contains("in state 'FAILED'"),
+                }
+            }
+            if freed {
+                self.changed(instance, |_, counts| counts.freed_by_hand += 1);
+            } else if backing_off {
+                self.cancel(instance).await;
+                self.changed(instance, |_, counts| counts.given_up += 1);
+            }
         }
-        freed
     }
 
     /// Instances that are not through yet.
     pub fn open(&self) -> usize {
         let book = self.book.lock().unwrap();
-        let open = |entry: &&Entry| entry.certain && !entry.cancelled && (entry.handed_on.len() as u32) < entry.wants;
-        book.entries.values().filter(open).count()
+        book.entries.values().filter(|entry| entry.is_open()).count()
     }
 
     /// The facts for the checker. What the engine never confirmed may or may not exist.
@@ -231,8 +333,16 @@ impl Clerk {
                 invoice: invoice.clone(),
                 wants: entry.wants,
                 cancelled: entry.cancelled || !entry.certain,
+                begun_anew: entry.begun_anew.clone(),
                 handed_on: entry.handed_on.clone(),
             })
             .collect()
+    }
+}
+
+impl Entry {
+    /// It exists, and is neither cancelled nor through.
+    fn is_open(&self) -> bool {
+        self.certain && !self.cancelled && (self.handed_on.len() as u32) < self.wants
     }
 }

@@ -13,6 +13,7 @@
 //! | `round`     | one round: engine, simulator, replicas, instances; all of it ends before it is judged      |
 //! | `processes` | the processes, and how many runs each entry into them wants                                |
 //! | `clerk`     | starts instances, takes what the processes hand on, so that it is known what the engine says |
+//! | `surgery`   | changes to instances while their tasks wait                                              |
 //! | `weather`   | what goes wrong in Dataverse                                                               |
 //! | `chaos`     | kills and freezes                                                                          |
 //! | `replica`   | a worker in a process of its own, which stands still at a point of the start when told to  |
@@ -28,6 +29,7 @@ mod clerk;
 mod processes;
 mod replica;
 mod round;
+mod surgery;
 mod weather;
 
 use std::process::ExitCode;

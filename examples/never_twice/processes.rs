@@ -16,6 +16,17 @@ pub struct Process {
     pub real_engine_only: bool,
 }
 
+/// An instance of it can be migrated to this.
+pub const MOVED: Process = Process {
+    id: "never-twice-moved",
+    wants: 1,
+    real_engine_only: true,
+};
+
+/// The elements of a process with one task that runs a flow, and which of them that is.
+pub const ELEMENTS: [&str; 2] = [FLOW, "after"];
+pub const FLOW: &str = "flow";
+
 pub const ALL: [Process; 5] = [
     Process {
         id: "never-twice-wait",
@@ -53,11 +64,18 @@ pub fn of(real_engine: bool) -> Vec<Process> {
         .collect()
 }
 
+impl Process {
+    /// Has it one task of its own that waits for its flow, and nothing beside it?
+    pub fn waits_alone(&self) -> bool {
+        self.id == "never-twice-wait"
+    }
+}
+
 /// The BPMN of a process.
 pub fn bpmn(process: Process) -> String {
     let wait = flow_task("flow", "runAndWait", "");
     let body = match process.id {
-        "never-twice-wait" => chain(&wait, "=[run_flow]"),
+        "never-twice-wait" | "never-twice-moved" => chain(&wait, "=[run_flow]"),
         "never-twice-trigger" => chain(&flow_task("flow", "triggerFlowRun", ""), "=[run_flow]"),
         "never-twice-template" => chain(&template_task(), "=[flowSessionId]"),
         "never-twice-many" => chain(&flow_task("flow", "runAndWait", MANY), "=runs"),

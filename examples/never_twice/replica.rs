@@ -104,7 +104,7 @@ fn watched(stop: Option<Stop>) -> Progress {
                 }
             }
         }
-        Step::Received => say(&format!("got {}", job.key), job),
+        Step::Received => say(&format!("got {} {}", job.key, job.element_instance_key), job),
         Step::RunAdopted { .. } => say("adopted", job),
         Step::StartClearedUp { .. } => say("reconciled", job),
         Step::LateStartCancelled { .. } => say("late", job),

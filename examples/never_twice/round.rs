@@ -1,6 +1,7 @@
 //! One round: a simulator of its own, replicas that die, instances that want runs. When enough have died the weather
 //! clears, everything ends, and the facts are judged.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::Arguments;
 use crate::chaos::{Chaos, LEASE};
 use crate::checker::{self, Circumstances, Run, Verdict};
-use crate::clerk::Clerk;
+use crate::clerk::{Clerk, Counts};
+use crate::processes::Process;
 use crate::{processes, weather};
 
-/// How long a round may take to end when nothing goes wrong any more.
-const CALM: Duration = Duration::from_secs(240);
-/// Longer than every lease: what has not moved then does not move by itself.
-const STANDS_STILL: Duration = Duration::from_secs(120);
+/// Longer than leases, backoffs, settle time and a run together: what has not moved then does not move by itself.
+const STANDS_STILL: Duration = Duration::from_secs(90);
 /// How soon a late run must be cancelled.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -33,8 +33,7 @@ pub struct Outcome {
     pub adopted: u32,
     pub reconciled: u32,
     pub broker_crashes: u32,
-    /// Jobs that the engine gave nobody although their leases had long lapsed, until they were failed by hand.
-    pub freed_by_hand: u32,
+    pub instances: Counts,
 }
 
 pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: u64) -> Outcome {
@@ -74,7 +73,7 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
     )
     .await;
     let all = processes::of(arguments.engine.is_some());
-    clerk.deploy(&all).await;
+    clerk.deploy(&[all.as_slice(), &[processes::MOVED]].concat()).await;
     let taking = tokio::spawn(clerk.clone().take());
 
     // Secrets go to the simulator and nowhere else.
@@ -87,15 +86,22 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
     std::fs::write(&config, rule).unwrap();
     let mut environment = environment(&address);
     environment.push(("DESKHAND_CONFIG".into(), config.display().to_string()));
+    let round = format!("{seed:x}");
     let chaos = Arc::new(Chaos {
+        round: round.clone(),
         environment,
+        replicas: arguments.replicas,
         without: arguments.without.clone(),
         log: arguments.log.clone(),
         clerk: clerk.clone(),
+        simulator: simulator.clone(),
         left: kills.into(),
+        owed: Default::default(),
         frozen_while_writing: Default::default(),
         counts: Default::default(),
         frozen: Default::default(),
+        broker_down: Default::default(),
+        replace: Default::default(),
         end: CancellationToken::new(),
     });
     let slots: Vec<_> = (0..arguments.replicas)
@@ -108,36 +114,23 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
         chaos.clone(),
         kills,
     ));
-    let round = format!("{seed:x}");
     let mut number = 0_u64;
-    let done = |chaos: &Chaos| chaos.counts.kills.load(Ordering::SeqCst) >= kills;
-    while !done(&chaos) {
+    while !chaos.is_done(kills) {
         simulator.clear_faults();
-        weather::bad(&simulator, &mut random);
+        weather::bad(&simulator, &mut random, arguments.without.as_deref());
         for _ in clerk.open()..arguments.instances {
             number += 1;
             let process = all[random.usize(0..all.len())];
             let key = clerk.start(process, &format!("{round}-{number}")).await;
-            if let Some(key) = key.filter(|_| random.u32(0..25) == 0) {
-                let (clerk, after) = (clerk.clone(), Duration::from_millis(random.u64(100..6_000)));
-                tokio::spawn(async move {
-                    sleep(after).await;
-                    clerk.cancel(key).await;
-                });
+            if let Some(key) = key {
+                change_some(&clerk, process, key, &mut random);
             }
         }
         sleep(Duration::from_millis(300)).await;
     }
     let broker_crashes = crashes.await.unwrap();
     simulator.clear_faults();
-    let began = Instant::now();
-    let mut freed = 0;
-    while clerk.open() > 0 && began.elapsed() < CALM {
-        sleep(Duration::from_millis(200)).await;
-        if freed == 0 && began.elapsed() > STANDS_STILL {
-            freed = clerk.free_what_stands_still().await;
-        }
-    }
+    let hung = end(&clerk, &chaos).await;
     // What was started last must have been looked after.
     sleep(weather::VISIBILITY + weather::SETTLE).await;
     chaos.end.cancel();
@@ -150,7 +143,11 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
         frozen_while_writing: chaos.frozen_while_writing.lock().unwrap().clone(),
         cancelled_within: CANCELLED_WITHIN,
     };
-    let (verdict, findings) = checker::judge(&clerk.facts(), &runs(&simulator), &circumstances);
+    let (mut verdict, mut findings) = checker::judge(&clerk.facts(), &runs(&simulator), &circumstances);
+    if hung > 0 {
+        verdict.lost += hung;
+        findings.push(format!("{hung} instances stood still until the replicas were killed"));
+    }
     let counts = &chaos.counts;
     let outcome = Outcome {
         verdict,
@@ -160,12 +157,61 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
         adopted: counts.adopted.load(Ordering::SeqCst),
         reconciled: counts.reconciled.load(Ordering::SeqCst),
         broker_crashes,
-        freed_by_hand: freed,
+        instances: clerk.counts(),
     };
     if let Some(engine) = sandbox {
         engine.stop().await;
     }
     outcome
+}
+
+/// Changes one of ten instances while it waits.
+fn change_some(clerk: &Clerk, process: Process, key: i64, random: &mut fastrand::Rng) {
+    let (what, after) = (random.u32(0..30), Duration::from_millis(random.u64(100..6_000)));
+    let clerk = clerk.clone();
+    tokio::spawn(async move {
+        sleep(after).await;
+        match what {
+            0 => clerk.cancel(key).await,
+            1..=4 if process.waits_alone() => clerk.modify(key).await,
+            5..=8 if process.waits_alone() => clerk.migrate(key).await,
+            _ => {}
+        }
+    });
+}
+
+/// Waits until all instances are through. What stands still is given to other replicas first; gives how many instances
+/// that helped: their replica had hung. What then still stands is the engine's, and is freed.
+async fn end(clerk: &Clerk, chaos: &Chaos) -> u64 {
+    let (mut open, mut moved) = (clerk.open(), Instant::now());
+    let (mut remedies, mut hung) = (0, 0);
+    while open > 0 && remedies < 3 {
+        sleep(Duration::from_millis(200)).await;
+        let now = clerk.open();
+        if now < open {
+            hung += if remedies == 1 { (open - now) as u64 } else { 0 };
+            (open, moved) = (now, Instant::now());
+        } else if moved.elapsed() > STANDS_STILL {
+            match remedies {
+                0 => chaos.replace.notify_waiters(),
+                1 => clerk.free_what_stands_still().await,
+                _ => {}
+            }
+            remedies += 1;
+            moved = Instant::now();
+        }
+    }
+    hung
+}
+
+/// Runs that were started for an invoice.
+pub fn runs_of(simulator: &Simulator, invoice: &str) -> usize {
+    let named = format!("\"{invoice}\"");
+    let all = simulator.sessions();
+    let its = all
+        .iter()
+        .filter(|session| session.inputs.as_deref().is_some_and(|inputs| inputs.contains(&named)));
+    its.count()
 }
 
 /// What the simulator noted.
@@ -181,6 +227,7 @@ fn runs(simulator: &Simulator) -> Vec<Run> {
             Run {
                 id: session.id.to_string(),
                 invoice: inputs["InvoiceId"].as_str().unwrap_or("none").to_owned(),
+                created,
                 readable: created + i64::try_from(weather::HIDDEN.as_millis()).unwrap(),
                 ended: session.completed.as_deref().map(millis),
                 cancelled: session.statuscode == 7,
@@ -210,16 +257,19 @@ fn environment(address: &str) -> Vec<(String, String)> {
     ]
 }
 
-/// Crashes the broker now and then, spread over the round.
+/// Crashes the broker now and then, spread over the round, for the last time when enough replicas were killed.
 async fn crash(command: Option<String>, times: u32, chaos: Arc<Chaos>, kills: u32) -> u32 {
     let Some(command) = command else { return 0 };
     let mut crashed = 0;
     for number in 1..=times {
-        let due = kills * number / (times + 1);
+        let due = kills * number / times;
         while chaos.counts.kills.load(Ordering::SeqCst) < due {
             sleep(Duration::from_millis(200)).await;
         }
-        let status = tokio::process::Command::new("sh").args(["-c", &command]).status().await;
+        chaos.broker_down.store(true, Ordering::SeqCst);
+        let mut shell = tokio::process::Command::new("sh");
+        let status = shell.args(["-c", &command]).stdout(Stdio::null()).status().await;
+        chaos.broker_down.store(false, Ordering::SeqCst);
         assert!(status.is_ok_and(|status| status.success()), "`{command}` failed");
         crashed += 1;
     }

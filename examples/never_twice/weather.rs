@@ -13,10 +13,11 @@ pub const HIDDEN: Duration = Duration::from_millis(1_000);
 pub const VISIBILITY: Duration = Duration::from_millis(2_000);
 /// The total timeout of a start.
 pub const START_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// No start is executed later than this after its sender has given it up.
-const LATEST: u64 = 3_000;
+/// No start is executed later than this after its sender has given it up, milliseconds. Half of what deskhand is told: a
+/// busy machine keeps to no moment.
+const LATEST: u64 = 2_800;
 /// The bound that deskhand is told for it.
-pub const SETTLE: Duration = Duration::from_millis(5_000);
+pub const SETTLE: Duration = Duration::from_millis(5_600);
 
 /// The world of a round.
 pub fn world() -> World {
@@ -26,7 +27,8 @@ pub fn world() -> World {
         name: "Book invoice".into(),
         scripts: vec![Script {
             waiting: Span::milliseconds(500),
-            running: Span::seconds(8),
+            // Longer than a late run may live.
+            running: Span::seconds(12),
             ..Script::default()
         }],
         ..Workflow::default()
@@ -41,10 +43,19 @@ pub fn world() -> World {
     world
 }
 
-/// Keeps the next faults ready.
-pub fn bad(simulator: &Simulator, random: &mut fastrand::Rng) {
+/// Keeps the next faults ready; with a guard down more of those that it is there for.
+pub fn bad(simulator: &Simulator, random: &mut fastrand::Rng, without: Option<&str>) {
     for _ in 0..20 {
-        let (delay, effect) = start_fault(random);
+        let (delay, effect) = match without {
+            Some("settle") if random.bool() => {
+                let after = Span::milliseconds(random.u64(LATEST - 200..LATEST));
+                (Span::ZERO, Effect::DropThenProcess { after })
+            }
+            // Whoever stands still shall start when it goes on.
+            Some("lease") => (Span::ZERO, Effect::Nothing),
+            Some("look") if random.bool() => (Span::ZERO, Effect::ProcessThenDrop),
+            _ => start_fault(random),
+        };
         let fault = Fault {
             delay,
             ..Fault::on(RouteName::Run, effect)

@@ -443,3 +443,31 @@ async fn starts_at_the_same_time_are_runs_of_their_own_in_the_order_of_their_cre
         40
     );
 }
+
+#[tokio::test]
+async fn a_start_is_executed_although_its_client_leaves_at_once() {
+    use tokio::io::AsyncWriteExt;
+
+    let client = Client::new().await;
+    let body = run_body(json!({})).to_string();
+    let request = client.start_request(&run_body(json!({}))).build().unwrap();
+    let url = request.url();
+    let authorization = request.headers()["authorization"].to_str().unwrap();
+    let text = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        url.path(),
+        url.authority(),
+        body.len(),
+    );
+    let mut stream = tokio::net::TcpStream::connect(url.authority()).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    drop(stream);
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while client.simulator.sessions().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the start was executed");
+}
