@@ -180,9 +180,9 @@ impl Clerk {
             }),
             // The task is over, or the engine knows no modification.
             Err(Code::NotFound | Code::InvalidArgument | Code::Unimplemented | Code::ResourceExhausted) => {}
-            // It may have been done.
+            // It may have been done, and nobody knows when.
             Err(_) => self.changed(key, |entry, _| {
-                entry.begun_anew.push(now);
+                entry.begun_anew.push(i64::MIN);
                 entry.cancelled = true;
             }),
         }

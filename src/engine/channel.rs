@@ -20,7 +20,7 @@ const STREAM_WINDOW: u32 = 16 * 1024;
 /// A job may be as large as the broker's message limit of 4 MiB, and grows when it becomes JSON.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 /// Bound on a unary call; the gateway gives up on its brokers after 15 s itself.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the engine cannot even be tried.
 #[derive(Debug, thiserror::Error)]

@@ -221,8 +221,10 @@ impl CarPark {
     }
 
     async fn hand_back_one(&self, running: &Running, job: &Job, grip: &Grip, until: Instant) -> bool {
-        let until = until.min(grip.lapses());
-        if !grip.holds() || Instant::now() >= until {
+        let Some(until) = grip.frees_until().map(|lapses| until.min(lapses)) else {
+            return false;
+        };
+        if Instant::now() >= until {
             return false;
         }
         let outcome = Outcome::Fail {

@@ -8,6 +8,12 @@ use tokio::time::Instant;
 
 use super::clock::{Clock, Moment};
 use crate::engine::Held;
+use crate::engine::channel::CALL_TIMEOUT;
+
+/// A command that frees a job is not sent in the last part of its lease: a third, or so long as a command can be on its
+/// way.
+const FREES_BEFORE: u32 = 3;
+const ON_ITS_WAY: Duration = CALL_TIMEOUT;
 
 /// A stretch of time in which the engine gives the job to nobody else.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +132,15 @@ impl Grip {
         Instant::now() + self.left()
     }
 
+    /// Until when the engine may be told something that frees the job, if it may at all: a command can be on its way for
+    /// a while, and must not arrive when the job has its next holder. So a part of the lease has to be left.
+    pub(super) fn frees_until(&self) -> Option<Instant> {
+        let Terms { lease, own } = *self.lock();
+        let on_its_way = (own / FREES_BEFORE).min(ON_ITS_WAY);
+        let left = lease.left(&self.now()).checked_sub(on_its_way)?;
+        (!left.is_zero()).then(|| Instant::now() + left)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Terms> {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +173,23 @@ mod tests {
         assert!(grip.until_heartbeat().is_zero());
         clock.suspend(Duration::from_secs(2));
         assert!(!grip.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_not_freed_so_late_that_it_may_have_its_next_holder() {
+        let clock = Clock::chosen();
+        let grip = |used: u64, length: u64| {
+            let began = clock.now().before(Duration::from_secs(used));
+            let lease = Lease::new(began, Duration::from_secs(length));
+            let until = Grip::new(clock.clone(), lease, None).frees_until();
+            until.map(|until| (until - Instant::now()).as_secs_f64().round())
+        };
+        assert_eq!(grip(0, 6), Some(4.0));
+        assert_eq!(grip(3, 6), Some(1.0));
+        assert_eq!(grip(5, 6), None, "it may be heard after the lease");
+        assert_eq!(grip(7, 6), None);
+        assert_eq!(grip(270, 300), Some(10.0), "no command is on its way for longer");
+        assert_eq!(grip(290, 300), None);
     }
 
     #[tokio::test(start_paused = true)]

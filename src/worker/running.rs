@@ -153,8 +153,9 @@ impl Running {
         }
     }
 
-    /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once the lease is
-    /// over nothing is said: the job may be somebody else's.
+    /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once much of the
+    /// lease is used nothing is said: it may be over when the engine hears us, and then we would take the job from its
+    /// next holder (seen on 8.6.0: two replicas had it at the same moment, and each started its flow).
     pub(super) async fn hand_back(&self, job: &Job, lease: Lease) {
         self.give_back(job, lease, None, "Handed back: this worker cannot take it now.")
             .await;
@@ -162,10 +163,8 @@ impl Running {
 
     pub(super) async fn give_back(&self, job: &Job, lease: Lease, backoff: Option<Duration>, why: &str) {
         let grip = Grip::new(self.clock.clone(), lease, job.lease_token.clone());
-        if !grip.holds() {
-            return;
-        }
-        let until = grip.lapses().min(Instant::now() + HAND_BACK);
+        let Some(until) = grip.frees_until() else { return };
+        let until = until.min(Instant::now() + HAND_BACK);
         let outcome = Outcome::Fail {
             retries: job.retries.max(1),
             backoff,
@@ -282,16 +281,18 @@ impl Running {
     }
 
     async fn tell(&self, job: &Job, outcome: &Outcome, grip: &Grip, began: Instant) {
-        let lapses = grip.lapses();
+        // Repeating the work is worse than a late answer, so it is offered for up to three leases. But a late failure would
+        // free the job while somebody else works on it.
         let until = match outcome {
-            // Late, it would free the job while somebody else works on it.
-            Outcome::Fail { .. } => lapses,
-            // Repeating the work is worse than a late answer, so it is offered for up to three leases.
-            _ => lapses + 2 * grip.lease().length(),
+            Outcome::Fail { .. } => grip.frees_until(),
+            _ => Some(grip.lapses() + 2 * grip.lease().length()),
         };
-        let mut told = self.commands.tell(job, outcome, grip, until).await;
+        let mut told = match until {
+            Some(until) => self.commands.tell(job, outcome, grip, until).await,
+            None => Told::Lapsed,
+        };
         let mut said = outcome.clone();
-        if let Some(instead) = instead_of(outcome, &told) {
+        if let (Some(instead), Some(until)) = (instead_of(outcome, &told), until) {
             told = self.commands.tell(job, &instead, grip, until).await;
             said = instead;
         }
