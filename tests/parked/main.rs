@@ -75,19 +75,16 @@ async fn with_a_short_lease() -> Setting {
 }
 
 #[tokio::test]
-async fn a_parked_job_keeps_its_lease_with_few_heartbeats() {
+async fn a_parked_job_among_few_keeps_a_lease_of_its_own_length() {
     let setting = with_a_short_lease().await;
     setting.push(7..8).await;
-    let Command::Extend { key: 7, timeout_ms } = next_extend(&setting).await else {
-        panic!("a heartbeat of the job");
-    };
-    assert_eq!(timeout_ms, 45_000, "three times the shortest interval");
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let more = setting.gateway.pending().await;
-    assert!(
-        !more.iter().any(|command| matches!(command, Command::Extend { .. })),
-        "the next one is due in 15 s: {more:?}"
-    );
+    // Should this process die, another takes over as fast as for a job that is worked on.
+    for _ in 0..3 {
+        let Command::Extend { key: 7, timeout_ms } = next_extend(&setting).await else {
+            panic!("a heartbeat of the job");
+        };
+        assert_eq!(timeout_ms, 3_000);
+    }
 }
 
 async fn next_extend(setting: &Setting) -> Command {
