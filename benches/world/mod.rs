@@ -13,8 +13,8 @@ use deskhand::engine::credentials::Authority;
 use deskhand::engine::gateway::CreateProcessInstanceRequest;
 use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::{self, Credentials, Engine};
-use deskhand::http::Client;
 use deskhand::http::token::Tokens;
+use deskhand::http::{Client, Method, Request};
 use deskhand::mapping::Mapper;
 use deskhand::progress::Progress;
 use deskhand::sandbox::power_automate::{CLIENT_ID, CONNECTION};
@@ -89,7 +89,7 @@ pub struct World {
     pub engine: String,
     pub organization: String,
     pub token_endpoint: String,
-    _processes: [Running; 2],
+    processes: [Running; 2],
     _scenario: tempfile::NamedTempFile,
 }
 
@@ -123,9 +123,23 @@ impl World {
             engine: address,
             organization: value(&lines[1]),
             token_endpoint: value(&lines[2]),
-            _processes: [engine, simulator],
+            processes: [engine, simulator],
             _scenario: file,
         })
+    }
+
+    /// CPU that the simulator has used.
+    pub fn simulator_cpu(&self) -> Outcome<Duration> {
+        cpu_of(&self.processes[1].0.id().to_string())
+    }
+
+    /// An access token for the organisation.
+    pub async fn token(&self) -> Outcome<String> {
+        let mut control = url::Url::parse(&self.organization)?;
+        control.set_path("/__sim/token");
+        let answer = Client::direct()?.send(Request::new(Method::POST, control)).await?;
+        let answer: Value = serde_json::from_slice(&answer.body)?;
+        Ok(answer["access_token"].as_str().ok_or("no token")?.to_owned())
     }
 
     /// Starts the client: this benchmark's own binary in another role.
@@ -237,8 +251,12 @@ pub async fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -
 
 /// CPU that the threads of this process have used, from the scheduler's own account in nanoseconds.
 pub fn own_cpu() -> Outcome<Duration> {
+    cpu_of("self")
+}
+
+fn cpu_of(process: &str) -> Outcome<Duration> {
     let mut nanoseconds = 0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let account = std::fs::read_to_string(thread?.path().join("schedstat"))?;
         nanoseconds += account.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }

@@ -6,7 +6,7 @@ use deskhand::sandbox::power_automate::{
 };
 use serde_json::{Value, json};
 
-use crate::setting::{Setting, settings, world};
+use crate::setting::Setting;
 
 /// Lets the flow take these inputs, and end like this.
 fn seed(setting: &Setting, inputs: &[(&str, ValueType)], scripts: Vec<Script>) {
@@ -42,7 +42,9 @@ async fn a_flow_is_found_by_its_name_and_tells_what_it_takes() {
     let found = setting.call(&task).await.response();
     assert_eq!(found, json!({"workflowId": BOOK_INVOICE.to_string()}));
     let task = setting.task("findFlow", json!({"workflowName": "Nonsense"}));
-    assert_eq!(setting.call(&task).await.error().remedy, Remedy::Incident);
+    let error = setting.call(&task).await.error();
+    assert_eq!(error.remedy, Remedy::Incident);
+    assert!(error.message.contains("no published desktop flow"), "{}", error.message);
 
     let task = setting.task("getFlowSchema", json!({"workflowName": "Book invoice"}));
     let schema = setting.call(&task).await.response();
@@ -59,6 +61,47 @@ async fn a_flow_is_found_by_its_name_and_tells_what_it_takes() {
         json!({"workflowId": "00000000-0000-4000-8000-00000000dead"}),
     );
     assert!(setting.call(&task).await.error().message.contains("0x80040217"));
+}
+
+#[tokio::test]
+async fn a_name_must_fit_exactly_one_flow_and_its_case_tells_two_apart() {
+    let setting = Setting::new().await;
+    let named = |number: u32, name: &str| Workflow {
+        id: format!("11111111-0000-4000-8000-{number:012}").parse().unwrap(),
+        name: name.into(),
+        ..Workflow::default()
+    };
+    let workflows = vec![named(1, "Post"), named(2, "POST"), named(3, "Twice"), named(4, "Twice")];
+    let seed = Seed {
+        workflows,
+        ..Seed::default()
+    };
+    setting.simulator.seed(seed).unwrap();
+    let found = async |name: &str| {
+        let task = setting.task("findFlow", json!({"workflowName": name}));
+        setting
+            .call(&task)
+            .await
+            .result
+            .map(|found| found["workflowId"].clone())
+    };
+    assert_eq!(
+        found("POST").await.ok(),
+        Some(json!("11111111-0000-4000-8000-000000000002"))
+    );
+    assert_eq!(found("book INVOICE").await.ok(), Some(json!(BOOK_INVOICE.to_string())));
+    for (name, ids) in [
+        ("post", ["000000000001", "000000000002"]),
+        ("Twice", ["000000000003", "000000000004"]),
+    ] {
+        let error = found(name).await.expect_err(name);
+        assert!(
+            error.message.contains("more than one desktop flow"),
+            "{}",
+            error.message
+        );
+        assert!(ids.iter().all(|id| error.message.contains(id)), "{}", error.message);
+    }
 }
 
 #[tokio::test]
@@ -124,37 +167,6 @@ async fn runs_are_listed_newest_first_and_of_one_flow() {
     let listed = setting.call(&task).await.response();
     assert_eq!(listed["count"], 1);
     assert_eq!(listed["runs"][0]["statusCode"], 4);
-}
-
-#[tokio::test]
-async fn the_check_of_a_connection_tells_what_is_missing() {
-    let setting = Setting::new().await;
-    let task = setting.task("checkConnection", json!({"workflowId": BOOK_INVOICE.to_string()}));
-    let told = setting.call(&task).await.response();
-    let of = |told: &Value, check: &str| {
-        let all = told["checks"].as_array().unwrap();
-        all.iter().find(|one| one["check"] == check).unwrap().clone()
-    };
-    for check in ["signIn", "applicationUser", "flow"] {
-        assert_eq!(of(&told, check)["ok"], true, "{told}");
-    }
-    let task = setting.task(
-        "checkConnection",
-        json!({"workflowName": "Nonsense", "connectionName": "new_reference", "connectionType": 2}),
-    );
-    let told = setting.call(&task).await.response();
-    assert_eq!(told["ok"], false);
-    assert_eq!(of(&told, "flow")["ok"], false);
-    assert_eq!(of(&told, "connectionReference")["ok"], false);
-
-    let mut stranger = world();
-    stranger.directory.applications[0].application_user = false;
-    let setting = Setting::of(stranger, settings()).await;
-    let task = setting.task("checkConnection", json!({}));
-    let told = setting.call(&task).await.response();
-    let user = of(&told, "applicationUser");
-    assert_eq!(user["ok"], false);
-    assert!(user["message"].as_str().unwrap().contains("application user"), "{user}");
 }
 
 #[tokio::test]

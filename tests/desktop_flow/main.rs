@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod audit;
+mod checking;
 mod dataverse;
 mod input;
 mod looking;

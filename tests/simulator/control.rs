@@ -312,3 +312,78 @@ async fn a_path_that_is_not_served_says_so() {
         assert_eq!(client.http.get(url).send().await.unwrap().status(), 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_test_in_any_language_can_ask_whether_the_requests_were_right() {
+    let client = Client::new().await;
+    client.get("workflows?$select=name").await;
+    client.get("workflows").await;
+    client.start(json!({})).await;
+    for (expected, status, said) in [
+        (
+            json!({"route": "run", "count": 1, "method": "post"}),
+            200,
+            "\"met\":true",
+        ),
+        (
+            json!({"route": "workflows", "atLeast": 2, "atMost": 2}),
+            200,
+            "\"count\":2",
+        ),
+        (
+            json!({"headers": {"Accept": "application/json", "authorization": null}}),
+            200,
+            "true",
+        ),
+        (json!({"never": ["demo-client-secret"]}), 200, "true"),
+        (
+            json!({"route": "run", "count": 2}),
+            409,
+            "1 requests arrived, exactly 2 were expected",
+        ),
+        (
+            json!({"route": "workflows", "query": ["$select"]}),
+            409,
+            "request 2: its query has no $select",
+        ),
+        (
+            json!({"after": 2, "query": ["$select"], "method": "GET"}),
+            409,
+            "request 3: its method is POST",
+        ),
+        (
+            json!({"headers": {"if-none-match": null}}),
+            409,
+            "it has no header if-none-match",
+        ),
+        (
+            json!({"headers": {"accept": "text/html"}}),
+            409,
+            "its header accept is another",
+        ),
+        (json!({"never": ["select=name"]}), 409, "request 1: it holds a text"),
+        (json!({"rout": "run"}), 400, "unknown field"),
+    ] {
+        let answer = client.control("/expect", expected.clone()).await;
+        assert_eq!(answer.status(), status, "{expected}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(said), "{expected}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_forgot_something_promises_nothing() {
+    let world = World {
+        journal: 2,
+        ..World::default()
+    };
+    let client = Client::of(world).await;
+    for _ in 0..3 {
+        client.get("workflows").await;
+    }
+    let answer = client.control("/expect", json!({"route": "run", "count": 0})).await;
+    assert_eq!(answer.status(), 409);
+    assert!(answer.text().await.unwrap().contains("forgotten"));
+    let answer = client.control("/expect", json!({"after": 1, "count": 2})).await;
+    assert_eq!(answer.status(), 200);
+}

@@ -233,7 +233,10 @@ impl DesktopFlow {
             task,
             began,
         };
-        session.unless_abandoned(session.sign_in(token_host)).await?;
+        // What a check finds missing is its answer.
+        if !matches!(operation, Operation::CheckConnection(_)) {
+            session.unless_abandoned(session.sign_in(token_host.clone())).await?;
+        }
         match operation {
             Operation::RunAndWait(start, wait) => session.run_and_wait(start, wait).await,
             Operation::TriggerFlowRun(start) => session.trigger(&start).await,
@@ -246,7 +249,11 @@ impl DesktopFlow {
             Operation::FindFlow(name) => session.unless_abandoned(session.find_flow(name)).await,
             Operation::GetFlowSchema(flow) => session.unless_abandoned(session.get_flow_schema(&flow)).await,
             Operation::ListRuns(listing) => session.unless_abandoned(session.list_runs(&listing)).await,
-            Operation::CheckConnection(wanted) => session.unless_abandoned(session.check_connection(&wanted)).await,
+            Operation::CheckConnection(wanted) => {
+                session
+                    .unless_abandoned(session.check_connection(&wanted, token_host))
+                    .await
+            }
         }
     }
 }

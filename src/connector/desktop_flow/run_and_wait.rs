@@ -92,7 +92,7 @@ impl Session<'_> {
             let headers = self.call.job.headers();
             let has_backoff = headers.is_ok_and(|headers| headers.retry_backoff.is_some());
             let link = self.dataverse.organization().run_link(&entry.run);
-            let error = failures::job_error(&ended, has_backoff, &wait.actions, &link);
+            let error = failures::job_error(&ended, entry.attempt, has_backoff, &wait.actions, &link);
             return Err(error.with_note(settled(&entry, &ended)));
         }
         // From here on it is noted that the run succeeded: whatever becomes of its outputs, it is not started again.

@@ -204,6 +204,47 @@ mod tests {
         }
     }
 
+    /// Codes of the Web API's documentation and of what was seen of it, and whose turn each is: `W` wait, `C` change something.
+    const DOCUMENTED: [(u16, &str, char); 14] = [
+        (400, "0x80048d19", 'C'),
+        (400, "0x80040265", 'C'),
+        (400, "0x80060891", 'C'),
+        (404, "0x8006088a", 'C'),
+        (403, "0x80040220", 'C'),
+        (403, "0x80072560", 'C'),
+        (403, "0x80040225", 'C'),
+        (403, "0x8004d24b", 'C'),
+        (404, "0x80040217", 'C'),
+        (429, "0x80072322", 'W'),
+        (429, "0x80072321", 'W'),
+        (429, "0x80072326", 'W'),
+        (503, "0x80072322", 'W'),
+        (429, "DesktopFlowsActionThrottled", 'W'),
+    ];
+
+    #[test]
+    fn every_documented_code_is_known_with_its_class_and_a_hint_of_its_own() {
+        for (status, code, turn) in DOCUMENTED {
+            let found = meaning(status, code);
+            let expected = if turn == 'W' {
+                Class::TryAgain
+            } else {
+                Class::SomeoneMustFixIt
+            };
+            assert_eq!(found.class, expected, "{code}");
+            assert_ne!(
+                found.hint,
+                meaning(status, "0xdeadbeef").hint,
+                "{code} has no hint of its own"
+            );
+        }
+        assert_eq!(
+            CODES.len(),
+            DOCUMENTED.len() - 1,
+            "one stands twice in the list of this test"
+        );
+    }
+
     #[test]
     fn every_code_in_the_table_can_be_found() {
         for (code, expected) in CODES {

@@ -1,8 +1,10 @@
 //! Rows of the tables around desktop flows, as Dataverse gives them: for lists that people look at.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::error::server_time;
 use super::odata::Query;
 use super::{Dataverse, Error, Exchange, Guid, read_json};
 
@@ -31,6 +33,8 @@ pub struct FoundRows {
     pub rows: Vec<Map<String, Value>>,
     /// Were there no more?
     pub complete: bool,
+    /// Dataverse's clock when it answered.
+    pub server_time: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +68,11 @@ impl Dataverse {
         for row in &mut rows {
             row.retain(|name, _| !name.starts_with("@odata."));
         }
-        Ok(FoundRows { rows, complete })
+        Ok(FoundRows {
+            rows,
+            complete,
+            server_time: server_time(&answer.headers),
+        })
     }
 
     /// The row of a desktop flow.
@@ -72,7 +80,7 @@ impl Dataverse {
     /// # Errors
     /// [`Error`]; [`Error::is_not_found`] also for one that the caller may not see.
     pub async fn workflow(&self, id: &Guid) -> Result<Map<String, Value>, Error> {
-        let query = Query::default().with("$select", "name,statecode,category");
+        let query = Query::default().with("$select", "name,statecode,category,componentstate");
         let url = self.resource(&format!("workflows({id})"), &query);
         let answer = self
             .exchange(Exchange::get(url, self.inner.timeouts.call, LARGEST))

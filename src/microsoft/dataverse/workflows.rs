@@ -125,6 +125,9 @@ struct Page {
     next: Option<String>,
 }
 
+/// Flows of one name that are told apart: more need their ids.
+const MOST_NAMED_ALIKE: usize = 20;
+
 impl Dataverse {
     /// Lists desktop flows, page after page, until the limit.
     ///
@@ -172,7 +175,7 @@ impl Dataverse {
         Ok(Listed { flows, complete })
     }
 
-    /// The published desktop flows with exactly this name; at most three are told, since one is wanted.
+    /// The published desktop flows with this name, some at most, since one is wanted.
     ///
     /// # Errors
     /// [`Error`].
@@ -181,11 +184,11 @@ impl Dataverse {
             select: "name,workflowid".into(),
             filter: Some(format!("name eq {}", quoted(name))),
             order_by: None,
-            limit: 3,
+            limit: MOST_NAMED_ALIKE,
             include_drafts: false,
         };
         let listed = self.list_workflows(&listing).await?;
-        listed
+        let mut found: Vec<Flow> = listed
             .flows
             .iter()
             .map(|flow| {
@@ -196,7 +199,12 @@ impl Dataverse {
                 })
             })
             .collect::<Option<_>>()
-            .ok_or_else(|| Error::Answer("a row of the list of flows has no id".into()))
+            .ok_or_else(|| Error::Answer("a row of the list of flows has no id".into()))?;
+        // Dataverse compares without regard to case; who writes a name exactly means that one.
+        if found.iter().any(|flow| flow.name == name) {
+            found.retain(|flow| flow.name == name);
+        }
+        Ok(found)
     }
 
     /// The schema of a flow's inputs, `None` for a flow without inputs.

@@ -7,6 +7,7 @@
 //! | `POST /__sim/clock/advance` `{"by":"6h"}` | pushes the clock forward |
 //! | `POST /__sim/seed` `{"workflows":[…],"connections":[…],"machineGroups":[…]}` | adds or replaces rows |
 //! | `POST /__sim/fault` one fault or a list | queues faults; `DELETE` forgets the pending ones |
+//! | `POST /__sim/expect` `{"route":"run","count":1}` | does the journal agree? 200, or 409 with what does not ([`super::expect`]) |
 //! | `GET /__sim/requests?after=N&limit=N&route=run` | the journal, oldest first, credentials redacted |
 //! | `GET /__sim/sessions?after=N&limit=N` | the runs, oldest first |
 //! | `GET /__sim/callbacks` | the attempts to deliver callbacks |
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::core::{Core, LOGIN, ORGANIZATION};
+use super::expect::{self, Expectation};
 use super::faults::{Fault, RouteName};
 use super::world::{Seed, Span};
 
@@ -40,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<Core>> {
         .route("/__sim/clock/advance", post(advance))
         .route("/__sim/seed", post(seed))
         .route("/__sim/fault", post(fault).delete(forget_faults))
+        .route("/__sim/expect", post(expect))
         .route("/__sim/requests", get(requests))
         .route("/__sim/sessions", get(sessions))
         .route("/__sim/callbacks", get(callbacks))
@@ -139,6 +142,18 @@ impl Default for Window {
             route: None,
         }
     }
+}
+
+async fn expect(State(core): State<Arc<Core>>, body: Bytes) -> Result<Response, Unreadable> {
+    let expected: Expectation = read(&body)?;
+    let journal = core.journal();
+    let requests = journal.after(expected.after, usize::MAX, expected.route);
+    let oldest = journal.after(0, 1, None).first().map_or(0, |record| record.sequence);
+    let forgotten = oldest > expected.after + 1;
+    Ok(match expect::judged(&expected, &requests, forgotten) {
+        Ok(met) => Json(met).into_response(),
+        Err(problems) => (StatusCode::CONFLICT, Json(problems)).into_response(),
+    })
 }
 
 async fn requests(State(core): State<Arc<Core>>, Query(window): Query<Window>) -> Json<serde_json::Value> {

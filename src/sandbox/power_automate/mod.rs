@@ -30,6 +30,7 @@ mod dataverse;
 mod encoding;
 mod entra;
 mod exchange;
+mod expect;
 mod faults;
 mod gate;
 mod ids;
