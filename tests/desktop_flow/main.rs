@@ -6,6 +6,7 @@
 mod audit;
 mod checking;
 mod dataverse;
+mod deciding;
 mod input;
 mod looking;
 mod once;
