@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use crate::job::describe;
 use crate::spelling::nearest;
 
+/// Inputs of a flow that a message names.
+const MOST_NAMED: usize = 20;
+
 /// What is wrong with these inputs; nothing for a flow without a schema that can be read.
 pub fn faults(inputs: &Map<String, Value>, schema: Option<&Value>) -> Vec<String> {
     let Some(Value::Object(properties)) = schema.and_then(|schema| schema.get("properties")) else {
@@ -28,7 +31,15 @@ fn unknown(name: &str, properties: &Map<String, Value>) -> String {
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
     match nearest(name, names.iter().copied()) {
         Some(meant) => format!("the flow has no input `{name}` (did you mean `{meant}`?)"),
-        None => format!("the flow has no input `{name}`; it has `{}`", names.join("`, `")),
+        None if names.is_empty() => format!("the flow has no input `{name}`: it takes none"),
+        None => {
+            let more = match names.len().saturating_sub(MOST_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let some: Vec<&str> = names.into_iter().take(MOST_NAMED).collect();
+            format!("the flow has no input `{name}`; it has `{}`{more}", some.join("`, `"))
+        }
     }
 }
 
@@ -69,7 +80,7 @@ mod tests {
     fn checked(inputs: Value) -> Vec<String> {
         let schema = json!({"type": "object", "properties": {
             "InvoiceId": {"type": "string"}, "Amount": {"type": "number"}, "Paid": {"type": "boolean"},
-            "Lines": {"type": "array"}, "Strange": {"type": "custom"}, "Untyped": {}}});
+            "Lines": {"type": "array"}, "Address": {"type": "object"}, "Count": {"type": "integer"}, "Strange": {"type": "custom"}, "Untyped": {}}});
         faults(inputs.as_object().unwrap(), Some(&schema))
     }
 
@@ -91,7 +102,7 @@ mod tests {
             checked(json!({"InvoiceID": "1", "Nonsense": 2})),
             [
                 "the flow has no input `InvoiceID` (did you mean `InvoiceId`?)",
-                "the flow has no input `Nonsense`; it has `InvoiceId`, `Amount`, `Paid`, `Lines`, `Strange`, `Untyped`"
+                "the flow has no input `Nonsense`; it has `InvoiceId`, `Amount`, `Paid`, `Lines`, `Address`, `Count`, `Strange`, `Untyped`"
             ]
         );
     }
@@ -99,14 +110,26 @@ mod tests {
     #[test]
     fn a_wrong_type_is_named_without_its_value() {
         assert_eq!(
-            checked(json!({"Amount": "secret", "Paid": 1, "Lines": {}, "InvoiceId": []})),
+            checked(json!({"Amount": "secret", "Paid": 1, "Lines": {}, "InvoiceId": [], "Address": 5, "Count": "x"})),
             [
                 "input `Amount` must be a number, but is a string",
                 "input `Paid` must be true or false, but is a number",
                 "input `Lines` must be a list, but is an object",
-                "input `InvoiceId` must be a text, but is a list (array)"
+                "input `InvoiceId` must be a text, but is a list (array)",
+                "input `Address` must be an object, but is a number",
+                "input `Count` must be a number, but is a string"
             ]
         );
+    }
+
+    #[test]
+    fn a_flow_without_inputs_and_one_with_many_are_told_in_a_few_words() {
+        let inputs = json!({"Zzzzzz": 1});
+        let told = |properties: Value| faults(inputs.as_object().unwrap(), Some(&json!({"properties": properties})));
+        assert_eq!(told(json!({})), ["the flow has no input `Zzzzzz`: it takes none"]);
+        let many: Map<String, Value> = (0..500).map(|number| (format!("Input{number}"), json!({}))).collect();
+        let [message] = told(many.into()).try_into().unwrap();
+        assert!(message.ends_with("`Input19` and 480 more"), "{message}");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! In goes the row and a bound; out come bytes, never more of them in memory than one piece of a file has. A server that
 //! knows no ranges (an organisation with keys of its own) sends the whole file at once; the bound holds for it, too.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::odata::Query;
@@ -189,15 +191,31 @@ fn content_range(text: &str) -> Option<(usize, usize, usize)> {
     (from <= to && to < size).then_some((from, to, size))
 }
 
+/// Bytes as a text: UTF-8, or UTF-16 where a byte order mark says so.
+fn text_of(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let utf16 = |bytes: &[u8], number: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = units.iter().copied().map(number).collect();
+        String::from_utf16(&units)
+            .ok()
+            .filter(|_| rest.is_empty())
+            .map(Cow::Owned)
+    };
+    match bytes {
+        [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, text @ ..] | text => std::str::from_utf8(text).ok().map(Cow::Borrowed),
+    }
+}
+
 /// What the bytes of a file column say: JSON as it is, other text as a string, anything else as
 /// `{"base64": …}`. A byte order mark is dropped; no bytes are null.
 pub fn decoded(bytes: &[u8]) -> Value {
     use base64::Engine as _;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match std::str::from_utf8(text) {
-        Ok(text) if text.trim().is_empty() => Value::Null,
-        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-        Err(_) => {
+    match text_of(bytes) {
+        Some(text) if text.trim().is_empty() => Value::Null,
+        Some(text) => serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned())),
+        None => {
             let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
             serde_json::json!({ "base64": encoded })
         }
@@ -232,5 +250,9 @@ mod tests {
         assert_eq!(decoded(b"plain words"), json!("plain words"));
         assert_eq!(decoded(b"\xff\x00"), json!({"base64": "/wA="}));
         assert_eq!(decoded(b" "), Value::Null);
+        assert_eq!(decoded(b"\xff\xfe{\0\"\0a\0\"\0:\x001\0}\0"), json!({"a": 1}), "UTF-16");
+        assert_eq!(decoded(b"\xfe\xff\0h\0i"), json!("hi"));
+        assert_eq!(decoded(b"\xff\xfe\x01"), json!({"base64": "//4B"}), "half a character");
+        assert_eq!(decoded(b"{\"a\": 1,}"), json!("{\"a\": 1,}"), "no JSON");
     }
 }
