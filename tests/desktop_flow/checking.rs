@@ -123,7 +123,8 @@ async fn a_flow_that_cannot_be_run_is_told_with_the_reason() {
         "flow",
         "no published desktop flow",
     );
-    let changes: [(fn(&mut Workflow), &str); 3] = [
+    type Change = fn(&mut Workflow);
+    let changes: [(Change, &str); 3] = [
         (|flow| flow.activated = false, "turned off"),
         (|flow| flow.published = false, "a draft: publish it"),
         (|flow| flow.category = 5, "not a desktop flow"),

@@ -75,7 +75,7 @@ pub(super) struct Args {
     #[arg(long, short)]
     quiet: bool,
     /// Act as a task of this process (BPMN id), where rules name processes.
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     as_process: String,
     /// Act as a task of this tenant, where rules name tenants.
     #[arg(long, value_name = "ID", default_value = "<default>", hide_default_value = true)]
