@@ -185,7 +185,7 @@ fn change_some(clerk: &Clerk, process: Process, key: i64, random: &mut fastrand:
 async fn end(clerk: &Clerk, chaos: &Chaos) -> u64 {
     let (mut open, mut moved) = (clerk.open(), Instant::now());
     let (mut remedies, mut hung) = (0, 0);
-    while open > 0 && remedies < 3 {
+    while open > 0 && remedies < 5 {
         sleep(Duration::from_millis(200)).await;
         let now = clerk.open();
         if now < open {
@@ -194,8 +194,8 @@ async fn end(clerk: &Clerk, chaos: &Chaos) -> u64 {
         } else if moved.elapsed() > STANDS_STILL {
             match remedies {
                 0 => chaos.replace.notify_waiters(),
-                1 => clerk.free_what_stands_still().await,
-                _ => {}
+                // Who was freed may be kept again.
+                _ => clerk.free_what_stands_still().await,
             }
             remedies += 1;
             moved = Instant::now();
