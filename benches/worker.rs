@@ -1,7 +1,8 @@
 //! The worker alone: jobs that do nothing, from a gateway emulator in a process of its own, so that this process's CPU is
 //! the worker's.
 //!
-//! For the ways jobs come (`stream`, `poll`, `both`) it prints `figure NAME_WAY VALUE UNIT`: `jobs_per_second` and
+//! First, before there was any load, `rss_idle_mib` with two job types and nothing to do, and `kib_per_job_in_flight`: what
+//! each of many jobs that run at once adds to the resident memory. For the ways jobs come (`stream`, `poll`, `both`) it prints `figure NAME_WAY VALUE UNIT`: `jobs_per_second` and
 //! `cpu_us_per_job` with an engine that never runs out of jobs; `latency_p50_ms` and `latency_p99_ms` from push to
 //! acknowledgement at 1,000 jobs a second; `rss_mib` after that; `hoarded_jobs`, the most that a worker with 8 permits and
 //! jobs of 100 ms was given beyond its permits; `recovery_seconds` from the engine's return after an outage of 8 s to the first acknowledged job.
@@ -40,16 +41,21 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response as Answer, Status};
 
 const JOB_TYPE: &str = "bench:nothing:1";
+const OTHER_JOB_TYPE: &str = "bench:nothing-else:1";
 /// As many as the peers in `docs/performance.md` were measured with.
 const PERMITS: usize = 256;
 const ADDRESS: &str = "DESKHAND_BENCH_ADDRESS";
 const WAY: &str = "DESKHAND_BENCH_WAY";
-/// Jobs a second; 0: as fast as they are taken.
+/// Jobs a second; 0: as fast as they are taken; below 1,000: none.
 const RATE: &str = "DESKHAND_BENCH_RATE";
 const PACED: u64 = 1_000;
 /// A worker that is full: what lies in buffers beyond its permits is hoarded.
 const FULL_PERMITS: usize = 8;
 const FULL_WORK: Duration = Duration::from_millis(100);
+/// Jobs that run at once, for their memory.
+const IN_FLIGHT: usize = 5_000;
+const LONG_WORK: Duration = Duration::from_secs(3600);
+const NO_JOBS: u64 = 1;
 const OUTAGE: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,6 +67,7 @@ fn main() -> Outcome {
         return runtime.block_on(emulate(address.parse()?));
     }
     runtime.block_on(async {
+        measure_memory().await?;
         for way in ["stream", "poll", "both"] {
             measure(way).await?;
             measure_hoarding(way).await?;
@@ -69,12 +76,15 @@ fn main() -> Outcome {
     })
 }
 
-/// Completes every job after this time.
-struct Nothing(Duration);
+/// Completes every job after some time.
+struct Nothing {
+    job_type: &'static str,
+    takes: Duration,
+}
 
 impl Connector for Nothing {
     fn job_type(&self) -> &'static str {
-        JOB_TYPE
+        self.job_type
     }
 
     fn fetch_variables(&self) -> &'static [&'static str] {
@@ -83,8 +93,8 @@ impl Connector for Nothing {
 
     fn call<'a>(&'a self, _: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
         async {
-            if !self.0.is_zero() {
-                tokio::time::sleep(self.0).await;
+            if !self.takes.is_zero() {
+                tokio::time::sleep(self.takes).await;
             }
             Ok(json!({}).into())
         }
@@ -137,6 +147,35 @@ async fn measure(way: &'static str) -> Outcome {
     Ok(())
 }
 
+async fn measure_memory() -> Outcome {
+    let address = free_address()?;
+    let done = Arc::new(AtomicU64::new(0));
+    let (working, stop) = work(address, "both", IN_FLIGHT, LONG_WORK, &done)?;
+    let emulator = Emulator::start(address, "both", NO_JOBS)?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let idle = rss_mib()?;
+    println!("figure rss_idle_mib {idle:.1} MiB");
+    drop(emulator);
+    let mut emulator = Emulator::start(address, "both", 0)?;
+    let give_up = Instant::now() + PATIENCE;
+    while emulator.report()?["most_out"].as_u64().unwrap_or(0) < IN_FLIGHT as u64 {
+        if Instant::now() > give_up {
+            return Err("the worker did not fill up".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let full = rss_mib()?;
+    println!(
+        "figure kib_per_job_in_flight {:.1} KiB",
+        (full - idle) * 1024.0 / IN_FLIGHT as f64
+    );
+    drop(emulator);
+    stop.cancel();
+    working.await?;
+    Ok(())
+}
+
 async fn measure_hoarding(way: &'static str) -> Outcome {
     let address = free_address()?;
     let done = Arc::new(AtomicU64::new(0));
@@ -144,7 +183,10 @@ async fn measure_hoarding(way: &'static str) -> Outcome {
     let mut emulator = Emulator::start(address, way, 0)?;
     wait_for(&done, 160).await?;
     let most = emulator.report()?["most_out"].as_u64().unwrap_or(u64::MAX);
-    println!("figure hoarded_jobs_{way} {} jobs", most.saturating_sub(FULL_PERMITS as u64));
+    println!(
+        "figure hoarded_jobs_{way} {} jobs",
+        most.saturating_sub(FULL_PERMITS as u64)
+    );
     // Away first: what is handed back at the end is no outcome of a job.
     drop(emulator);
     stop.cancel();
@@ -173,7 +215,9 @@ fn work(
         ..engine::Settings::default()
     };
     let pipeline = Pipeline::new(
-        vec![Arc::new(Nothing(takes))],
+        [JOB_TYPE, OTHER_JOB_TYPE]
+            .map(|job_type| Arc::new(Nothing { job_type, takes }) as Arc<dyn Connector>)
+            .into(),
         Secrets::none(),
         Mapper::default(),
         Progress::none(),
@@ -185,6 +229,7 @@ fn work(
         worker::Settings {
             max_jobs: permits,
             stream_enabled: way != "poll",
+            drain_grace: Duration::from_secs(1),
             ..worker::Settings::default()
         },
         progress,
@@ -415,8 +460,11 @@ impl futures_util::Stream for Pushing {
 impl Gateway for Emulated {
     async fn stream_activated_jobs(
         &self,
-        _: Request<StreamActivatedJobsRequest>,
+        request: Request<StreamActivatedJobsRequest>,
     ) -> Result<Answer<BoxStream<ActivatedJob>>, Status> {
+        if request.into_inner().r#type == OTHER_JOB_TYPE {
+            return Ok(Answer::new(Box::pin(tokio_stream::pending())));
+        }
         Ok(Answer::new(Box::pin(Pushing(self.shared.clone()))))
     }
 
@@ -424,8 +472,10 @@ impl Gateway for Emulated {
         &self,
         request: Request<ActivateJobsRequest>,
     ) -> Result<Answer<BoxStream<ActivateJobsResponse>>, Status> {
-        let most = usize::try_from(request.into_inner().max_jobs_to_activate).unwrap_or(0);
+        let request = request.into_inner();
+        let most = usize::try_from(request.max_jobs_to_activate).unwrap_or(0);
         let jobs: Vec<_> = match self.shared.saturated {
+            _ if request.r#type == OTHER_JOB_TYPE => vec![],
             true if self.way == "stream" => vec![],
             true => (0..most).map(|_| self.shared.job()).collect(),
             false => {
