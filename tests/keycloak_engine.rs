@@ -4,30 +4,19 @@
 
 mod support;
 
+use std::time::Duration;
+
 use deskhand::engine::Credentials;
+use deskhand::http::token::Algorithm;
 use deskhand::sandbox::power_automate::Scenario;
+use support::keycloak::{certificate, client, gateway, make_signing_client, setting};
 use support::stage::{BOOK_INVOICE, Stage, connect};
 use tonic::Code;
-
-fn setting(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("set {name}: this test needs Keycloak, and a Zeebe that demands its tokens"))
-}
-
-fn client(id: &str, secret: &str) -> Credentials {
-    Credentials::OAuth {
-        token_url: setting("KEYCLOAK_TOKEN_ENDPOINT"),
-        client_id: id.into(),
-        client_secret: secret.into(),
-        audience: Some("zeebe-api".into()),
-        scope: None,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Keycloak and a Zeebe that demands its tokens: set KEYCLOAK_TOKEN_ENDPOINT and ZEEBE_ADDRESS"]
 async fn jobs_are_worked_on_with_tokens_and_nobody_else_is_let_in() {
-    let url = format!("http://{}", setting("ZEEBE_ADDRESS").trim_start_matches("http://"));
+    let url = gateway();
 
     let nobody = connect(&url, Credentials::None).topology().await.unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated, "{nobody:?}");
@@ -48,7 +37,7 @@ async fn jobs_are_worked_on_with_tokens_and_nobody_else_is_let_in() {
     let stage = Stage::on(engine, Scenario::Success).await;
     // Long enough that the first token has ended in between.
     let lifetime: u64 = setting("KEYCLOAK_LIFETIME").parse().unwrap();
-    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(lifetime + 5);
+    let until = tokio::time::Instant::now() + Duration::from_secs(lifetime + 5);
     let mut instances = 0;
     while tokio::time::Instant::now() < until {
         let variables = stage.run("book-invoice", BOOK_INVOICE).await;
@@ -57,4 +46,34 @@ async fn jobs_are_worked_on_with_tokens_and_nobody_else_is_let_in() {
     }
     assert_eq!(stage.simulator.runs_started(), instances);
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Keycloak and a Zeebe that demands its tokens: set KEYCLOAK_TOKEN_ENDPOINT, KEYCLOAK_ADMIN and ZEEBE_ADDRESS"]
+async fn a_key_signs_in_where_its_certificate_is_known() {
+    let key = |client_id: &str, algorithm| Credentials::OAuthKey {
+        token_url: setting("KEYCLOAK_TOKEN_ENDPOINT"),
+        client_id: client_id.into(),
+        certificate: certificate(),
+        key: None,
+        algorithm,
+        audience: None,
+        scope: None,
+    };
+    for (algorithm, name) in [(Algorithm::Ps256, "PS256"), (Algorithm::Rs256, "RS256")] {
+        let id = format!("engine-{name}").to_lowercase();
+        make_signing_client(&id, name, "zeebe-api").await;
+        let stage = Stage::on(connect(&gateway(), key(&id, algorithm)), Scenario::Success).await;
+        let variables = stage.run("book-invoice", BOOK_INVOICE).await;
+        assert_eq!(variables["bookingNumber"], "B-2026-0815", "{name}");
+        stage.end().await;
+    }
+    make_signing_client("engine-elsewhere", "PS256", "another-api").await;
+    for (who, why) in [
+        ("deskhand", "a client with a secret instead of this certificate"),
+        ("engine-elsewhere", "a token for another audience"),
+    ] {
+        let refused = connect(&gateway(), key(who, Algorithm::Ps256)).topology().await;
+        assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated, "{why}");
+    }
 }

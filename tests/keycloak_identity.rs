@@ -2,81 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deskhand::connector::identity::{Identities, Settings, SignIn};
+use deskhand::http::Client;
 use deskhand::http::token::{Algorithm, Certificate};
 use deskhand::http::token::{ClientAuthentication, RefreshTokenFile, Tokens};
-use deskhand::http::{Client, Method, Request};
 use deskhand::secrets::Secrets;
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::Value;
+use support::keycloak::{certificate, form, make_signing_client, setting};
 use url::Url;
-
-fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("set {name}: this test needs Keycloak"))
-}
-
-async fn send(method: Method, url: &str, token: Option<&str>, kind: &'static str, body: String) -> (u16, Value) {
-    let mut request = Request::new(method, Url::parse(url).unwrap());
-    request.headers.insert("content-type", kind.parse().unwrap());
-    if let Some(token) = token {
-        request
-            .headers
-            .insert("authorization", format!("Bearer {token}").parse().unwrap());
-    }
-    request.body = Some(body.into_bytes());
-    let answer = Client::new().unwrap().send(request).await.unwrap();
-    (
-        answer.status,
-        serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
-    )
-}
-
-async fn form(url: &str, body: &str) -> Value {
-    let (status, value) = send(
-        Method::POST,
-        url,
-        None,
-        "application/x-www-form-urlencoded",
-        body.into(),
-    )
-    .await;
-    assert_eq!(status, 200, "{value}");
-    value
-}
-
-/// A client that signs in with this certificate and algorithm.
-async fn make_client(id: &str, certificate: &str, algorithm: &str) {
-    let admin = setting("KEYCLOAK_ADMIN");
-    let root = admin.trim_end_matches("/admin");
-    let master = format!("{root}/realms/master/protocol/openid-connect/token");
-    let signed = form(
-        &master,
-        "grant_type=password&client_id=admin-cli&username=admin&password=admin",
-    )
-    .await;
-    let body: String = certificate
-        .lines()
-        .skip_while(|line| !line.contains("BEGIN CERTIFICATE"))
-        .skip(1)
-        .take_while(|line| !line.contains("END CERTIFICATE"))
-        .collect();
-    let client = json!({
-        "clientId": id, "publicClient": false, "serviceAccountsEnabled": true, "standardFlowEnabled": false,
-        "clientAuthenticatorType": "client-jwt",
-        "attributes": {"use.jwks.url": "false", "jwt.credential.certificate": body,
-                       "token.endpoint.auth.signing.alg": algorithm},
-    });
-    let url = format!("{admin}/realms/camunda-platform/clients");
-    let token = signed["access_token"].as_str().unwrap();
-    let (status, said) = send(Method::POST, &url, Some(token), "application/json", client.to_string()).await;
-    assert!(status == 201 || status == 409, "{status} {said}");
-}
 
 fn identity(client_id: &str, sign_in: SignIn) -> Identities {
     let settings = Settings {
@@ -150,11 +91,10 @@ async fn secrets_passwords_refresh_tokens_and_signed_assertions_are_taken() {
         assert!(file.read().unwrap().is_some(), "the successor is kept");
     }
 
-    let pem = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/secrets_identity/client.pem");
-    let text = std::fs::read_to_string(&pem).unwrap();
+    let pem = certificate();
     for (algorithm, name) in [(Algorithm::Ps256, "PS256"), (Algorithm::Rs256, "RS256")] {
         let id = format!("signed-{name}").to_lowercase();
-        make_client(&id, &text, name).await;
+        make_signing_client(&id, name, "zeebe-api").await;
         let certificate = Certificate::new(pem.clone(), None, algorithm, false);
         let who = signed_in(
             &id,

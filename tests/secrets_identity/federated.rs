@@ -34,7 +34,7 @@ async fn provider(answers: &[(u16, &str)]) -> (String, Answers) {
     (address, seen)
 }
 
-/// A token endpoint that notes the assertions it was shown; a token lives ten seconds, so that it is not kept.
+/// A token endpoint that notes the assertions it was shown; a token has no time to live, so that it is not kept.
 async fn endpoint() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
     let shown: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let journal = shown.clone();
@@ -44,7 +44,7 @@ async fn endpoint() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
             .filter(|(name, _)| name == "client_assertion")
             .map(|(_, value)| value.into_owned());
         journal.lock().unwrap().extend(assertion);
-        async move { Json(json!({"access_token": "token", "expires_in": 10})) }
+        async move { Json(json!({"access_token": "token", "expires_in": 0})) }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/token", listener.local_addr().unwrap());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use deskhand::engine::credentials::Authority;
 use deskhand::engine::gateway::CreateProcessInstanceRequest;
 use deskhand::engine::gateway::gateway_client::GatewayClient;
 use serde_json::Value;
@@ -99,12 +100,22 @@ fn five_free_ports() -> u16 {
 
 /// A client that starts instances whatever happens to the engine.
 #[derive(Clone)]
-pub struct Starter(GatewayClient<Channel>);
+pub struct Starter {
+    client: GatewayClient<Channel>,
+    authority: Authority,
+}
 
 impl Starter {
     pub fn new(url: &str) -> Self {
+        Self::signed_in(url, Authority::none())
+    }
+
+    pub fn signed_in(url: &str, authority: Authority) -> Self {
         let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
-        Self(GatewayClient::new(endpoint.connect_lazy()))
+        Self {
+            client: GatewayClient::new(endpoint.connect_lazy()),
+            authority,
+        }
     }
 
     /// Starts an instance; once more when nobody knows whether it was started, so there may be two.
@@ -117,8 +128,10 @@ impl Starter {
                 variables: variables.to_string(),
                 ..CreateProcessInstanceRequest::default()
             };
-            let mut client = self.0.clone();
-            let call = client.create_process_instance(request);
+            let call = async {
+                let request = self.authority.authorize(request).await?;
+                self.client.clone().create_process_instance(request).await
+            };
             match tokio::time::timeout(Duration::from_secs(10), call).await {
                 Ok(Ok(_)) => return,
                 failed => assert!(Instant::now() < give_up, "no instance could be started: {failed:?}"),

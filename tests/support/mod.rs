@@ -4,6 +4,8 @@
 pub mod broker;
 pub mod connections;
 pub mod gateway;
+#[cfg(unix)]
+pub mod keycloak;
 pub mod ledger;
 pub mod stage;
 pub mod worker;

@@ -23,7 +23,8 @@ use crate::secrets::redaction::Label;
 
 /// Tokens that are kept at most. When there are more, those that were unused for longest go.
 const KEPT: usize = 1000;
-/// A token is never handed out in the last moments of its life: it must still live when it arrives.
+/// A token is never handed out in the last moments of its life: it must still live when it arrives. Of a short life these
+/// are a quarter.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 /// After a failed refresh of a token that still lives, its endpoint is left alone for this long.
 const REFRESH_PAUSE: Duration = Duration::from_secs(15);
@@ -218,15 +219,16 @@ impl Tokens {
 }
 
 impl Kept {
-    /// What is kept of a token; nothing if its life is unknown or over before it could be used.
+    /// What is kept of a token; nothing if its life is unknown.
     fn new(fetched: &Fetched, now: Instant) -> Option<Self> {
-        let lifetime = fetched.lifetime.filter(|lifetime| *lifetime > LAST_MOMENTS)?;
-        let early = (lifetime / 10).min(Duration::from_secs(300)).max(LAST_MOMENTS);
+        let lifetime = fetched.lifetime?;
+        let last_moments = LAST_MOMENTS.min(lifetime / 4);
+        let early = (lifetime / 10).min(Duration::from_secs(300)).max(last_moments);
         Some(Self {
             token: fetched.token.clone(),
             lifetime,
             refresh_at: now + (lifetime - early),
-            ends_at: now + (lifetime - LAST_MOMENTS),
+            ends_at: now + (lifetime - last_moments),
         })
     }
 

@@ -50,7 +50,7 @@ async fn a_token_with_a_lifetime_is_fetched_once_and_by_all_together() {
 #[tokio::test]
 async fn a_token_without_a_lifetime_is_fetched_each_time() {
     let first = token_answer(r#"{"data":{"access_token":"one"}}"#);
-    let second = token_answer(r#"{"access_token":"two","expires_in":9}"#);
+    let second = token_answer(r#"{"access_token":"two","expires_in":0}"#);
     let third = token_answer(r#"{"access_token":"three","expires_in":"3600"}"#);
     let server = Server::answering(vec![first, second, third]).await;
     let tokens = Tokens::new(client());
@@ -58,6 +58,19 @@ async fn a_token_without_a_lifetime_is_fetched_each_time() {
     for expected in ["one", "two", "three", "three"] {
         assert_eq!(text(&tokens.get(&request).await.unwrap()), expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_lives_for_seconds_is_kept_for_three_quarters_of_them() {
+    let answers = ["one", "two"].map(|name| token_answer(&format!(r#"{{"access_token":"{name}","expires_in":10}}"#)));
+    let server = Server::answering(answers.to_vec()).await;
+    let tokens = Tokens::new(client());
+    let request = token_request(&server);
+    assert_eq!(text(&tokens.get(&request).await.unwrap()), "one");
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(text(&tokens.get(&request).await.unwrap()), "one");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(text(&tokens.get(&request).await.unwrap()), "two");
 }
 
 #[tokio::test]
