@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::secrets::Redactor;
 
-/// What the engine is told about a job. Exactly one of these leaves for each job that is ours.
+/// How the work on a job ended, and what the engine is told: exactly one of these for each job that is ours.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The task is done; the variables are merged into the process.
@@ -34,6 +34,8 @@ pub enum Outcome {
         /// Variables for the scope that catches.
         variables: Map<String, Value>,
     },
+    /// It waits for something outside, is kept, and is worked on again when it is woken: nothing is said yet.
+    Asleep,
     /// The job is not ours any more: nothing is said.
     Abandon {
         /// Why, for the log.
@@ -58,6 +60,7 @@ impl Outcome {
             Outcome::Fail { retries, .. } if *retries <= 0 => "incident",
             Outcome::Fail { .. } => "failed",
             Outcome::BpmnError { .. } => "bpmn-error",
+            Outcome::Asleep => "asleep",
             Outcome::Abandon { .. } => "abandoned",
         }
     }

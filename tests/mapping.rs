@@ -507,7 +507,7 @@ fn noted(outcome: Outcome) -> Option<Value> {
             assert!(!variables.contains_key("note"), "a note reached the process");
             None
         }
-        Outcome::Abandon { .. } => None,
+        Outcome::Asleep | Outcome::Abandon { .. } => None,
     }
 }
 

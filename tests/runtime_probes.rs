@@ -208,6 +208,7 @@ fn command(outcome: &Outcome) -> Value {
             message,
             variables,
         } => json!({"command": "ThrowError", "errorCode": code, "errorMessage": message, "variables": variables}),
+        Outcome::Asleep => panic!("no probe waits"),
         Outcome::Abandon { reason } => panic!("no probe loses its job: {reason}"),
     }
 }

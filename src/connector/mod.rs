@@ -20,7 +20,7 @@ use crate::feel::Projection;
 use crate::http::Client;
 use crate::http::token::Tokens;
 use crate::job::Job;
-use crate::outcome::JobError;
+use crate::outcome::{JobError, Remedy};
 use crate::progress::Progress;
 use crate::runs::Watcher;
 use crate::runs::turns::Turns;
@@ -71,6 +71,30 @@ pub struct Call<'a> {
     pub journal: &'a dyn Journal,
     /// The place that the job takes in the worker while it waits.
     pub place: &'a dyn Place,
+}
+
+impl Call<'_> {
+    /// Does something that may be dropped at any point.
+    ///
+    /// # Errors
+    /// The work's own, or that the job is to be let go of, which hands it back if it is still ours.
+    pub async fn unless_abandoned<T, E: From<JobError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.abandoned.cancelled() => Err(abandoned().into()),
+            result = work => result,
+        }
+    }
+}
+
+/// The job is not ours any more, or we are stopping, and nothing is under way that must not be done twice: whoever gets
+/// the job next may have it at once.
+pub(crate) fn abandoned() -> JobError {
+    JobError::connector("ABANDONED", "Handed back: this worker is stopping.")
+        .with_remedy(Remedy::Postpone(Duration::ZERO))
 }
 
 /// The place that a job takes in the worker: among the jobs that are worked on, or among those that only wait. Its lease

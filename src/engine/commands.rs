@@ -53,7 +53,7 @@ fn command(outcome: &Outcome) -> &'static str {
         Outcome::Complete { .. } => "complete",
         Outcome::Fail { .. } => "fail",
         Outcome::BpmnError { .. } => "throw-error",
-        Outcome::Abandon { .. } => "none",
+        Outcome::Asleep | Outcome::Abandon { .. } => "none",
     }
 }
 
@@ -170,7 +170,7 @@ impl Commands {
                 };
                 client.throw_error(authority.authorize(message).await?).await?;
             }
-            Outcome::Abandon { .. } => {}
+            Outcome::Asleep | Outcome::Abandon { .. } => {}
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ const ALLOWED: u8 = 1;
 const REFUSED: u8 = 2;
 /// The request was given up before the body was given out: it is not given out any more.
 const TOO_LATE: u8 = 3;
+/// Given up for good, whoever asks again.
+const WITHDRAWN: u8 = 3;
 
 /// A question that is asked once for each time that the body is about to be written, and what was answered last.
 #[derive(Clone)]
@@ -38,9 +40,31 @@ impl LastLook {
         }
     }
 
-    /// Was it refused?
+    /// Was the body given out?
+    pub fn was_allowed(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == ALLOWED
+    }
+
+    /// Was it refused, or given up?
     pub fn was_refused(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == REFUSED
+        matches!(self.state.load(Ordering::SeqCst), REFUSED | WITHDRAWN)
+    }
+
+    /// Gives the request up. True if its body was not given out, and then it never will be; false if it was.
+    pub fn withdraw(&self) -> bool {
+        let change = |state| (state != ALLOWED).then_some(WITHDRAWN);
+        self.state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, change)
+            .is_ok()
+    }
+
+    /// Waits until the request shall be given up, and gives it up. Never ends if its body was given out before: its answer
+    /// is worth waiting for.
+    pub async fn withdrawn_after(&self, given_up: impl Future<Output = ()>) {
+        given_up.await;
+        if !self.withdraw() {
+            std::future::pending().await
+        }
     }
 
     /// Nobody waits for the request any more. True if the body was never given out; then it will not be.
@@ -52,7 +76,7 @@ impl LastLook {
     /// A body that asks first.
     pub(super) fn body(&self, bytes: Vec<u8>) -> reqwest::Body {
         let look = self.clone();
-        look.state.store(UNASKED, Ordering::SeqCst);
+        look.begin_unless_withdrawn();
         let body = async move {
             let answer = if (look.may_leave)() { ALLOWED } else { REFUSED };
             // The request may have been given up while we looked.
@@ -65,6 +89,13 @@ impl LastLook {
             Ok(bytes)
         };
         reqwest::Body::wrap_stream(stream::once(body))
+    }
+
+    /// For a try that is made anew.
+    fn begin_unless_withdrawn(&self) {
+        let change = |state| (state != WITHDRAWN).then_some(UNASKED);
+        // An error says that it was withdrawn, and then it stays so.
+        let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
     }
 }
 
@@ -79,6 +110,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use url::Url;
@@ -237,6 +269,28 @@ mod tests {
         end_of_look.await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(seen.bodies(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_withdrawn_is_never_written_and_one_that_was_written_cannot_be() {
+        let seen = server(usize::MAX, OK, drop).await;
+        let look = allowing();
+        assert!(look.withdraw());
+        let error = Client::new()
+            .unwrap()
+            .send(seen.request(Method::POST, Some(look.clone())))
+            .await
+            .unwrap_err();
+        assert_eq!(error.sent(), Sent::No, "{error}");
+        assert!(look.was_refused());
+        assert_eq!(seen.bodies(), 0);
+
+        let look = allowing();
+        let request = seen.request(Method::POST, Some(look.clone()));
+        Client::new().unwrap().send(request).await.unwrap();
+        assert!(!look.withdraw());
+        let waiting = look.withdrawn_after(async {}).now_or_never();
+        assert!(waiting.is_none(), "whoever gives up later waits for the answer");
     }
 
     #[tokio::test]

@@ -9,22 +9,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use serde_json::Map;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use super::STREAMS_CLOSE;
 use super::hold::prolong;
 use super::lease::Grip;
 use super::parked::Table;
 use super::permits::Parked;
 use super::running::{From, Running};
 use crate::connector::{Sleep, Wake};
-use crate::engine::{Commands, Held, Told};
+use crate::engine::{Commands, Held};
 use crate::job::Job;
-use crate::outcome::Outcome;
 use crate::runs::Budget;
 
 /// Heartbeats that are under way at once: a broker takes a few dozen commands, more would only be refused.
@@ -34,7 +31,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Woken jobs that wait for a running place at once; the others wait in their lane.
 const RETURNING: usize = 16;
 /// How long all parked jobs may take to be handed back when we stop; the rest lapse.
-const HAND_BACK: Duration = Duration::from_secs(9);
+const HAND_BACK: Duration = Duration::from_millis(9_500);
 
 pub(super) struct CarPark {
     commands: Commands,
@@ -205,39 +202,19 @@ impl CarPark {
             return 0;
         }
         tracing::info!(jobs = asleep.len(), "handing back the jobs that wait for a run");
-        tokio::time::sleep(STREAMS_CLOSE).await;
         let until = Instant::now() + HAND_BACK;
         futures_util::stream::iter(asleep)
             .map(|(key, sleeping)| async move {
-                let told = self
-                    .hand_back_one(running, &sleeping.job(key), &sleeping.grip, until)
+                let why = "Handed back: this worker is stopping. The run goes on; whoever gets this job waits for it.";
+                let free = running
+                    .give_back(&sleeping.job(key), &sleeping.grip, None, why, until)
                     .await;
                 running.let_go_of_parked(key);
-                usize::from(!told)
+                usize::from(!free)
             })
             .buffer_unordered(AT_ONCE)
             .fold(0, |left, one| async move { left + one })
             .await
-    }
-
-    async fn hand_back_one(&self, running: &Running, job: &Job, grip: &Grip, until: Instant) -> bool {
-        let Some(until) = grip.frees_until().map(|lapses| until.min(lapses)) else {
-            return false;
-        };
-        if Instant::now() >= until {
-            return false;
-        }
-        let outcome = Outcome::Fail {
-            retries: job.retries.max(1),
-            backoff: None,
-            message: "Handed back: this worker is stopping. The run goes on; whoever gets this job waits for it."
-                .into(),
-            variables: Map::new(),
-        };
-        let told = self.commands.tell(job, &outcome, grip, until).await;
-        let free = matches!(told, Told::Acknowledged | Told::Gone(_));
-        running.handed_back(job, outcome, &told);
-        free
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

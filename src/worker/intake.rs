@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Settings;
 use super::age::Ages;
 use super::clock::Clock;
 use super::lease::Lease;
 use super::permits::{Permit, Pool};
 use super::running::Running;
-use super::{STREAMS_CLOSE, Settings};
 use crate::engine::{Engine, Poll, Push, Subscription, refuses_for_good};
 use crate::job::Job;
 use crate::metrics::{Way, metrics};
@@ -211,7 +211,7 @@ impl Intake {
         let running = self.running.clone();
         self.running
             .tasks
-            .spawn(async move { running.hand_back(&job, lease).await });
+            .spawn(async move { running.hand_back(&job, &running.grip(&job, lease)).await });
     }
 
     /// What the gateway pushed and nobody read: given back at once, so that another replica need not wait for the lease.
@@ -229,11 +229,11 @@ impl Intake {
         if unread.is_empty() {
             return;
         }
-        tokio::time::sleep(STREAMS_CLOSE).await;
+        self.running.streams_closed.now();
         // A broker takes a few dozen commands at once; more would only be refused.
         futures_util::stream::iter(unread)
             .for_each_concurrent(HAND_BACK_AT_ONCE, |(job, lease)| async move {
-                self.running.hand_back(&job, lease).await;
+                self.running.hand_back(&job, &self.running.grip(&job, lease)).await;
             })
             .await;
     }
@@ -297,7 +297,7 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
                             running.begin(job, permit, lease);
                         }
                         // More than was asked for: not ours to keep.
-                        None => running.hand_back(&job, lease).await,
+                        None => running.hand_back(&job, &running.grip(&job, lease)).await,
                     }
                 }
             }

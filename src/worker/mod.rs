@@ -6,6 +6,7 @@
 mod age;
 mod car_park;
 pub mod clock;
+mod hand_back;
 mod held;
 mod hold;
 mod intake;
@@ -33,6 +34,7 @@ use crate::metrics::metrics;
 use crate::progress::Progress;
 use car_park::CarPark;
 pub use clock::Clock;
+use hand_back::StreamsClosed;
 use held::HeldJobs;
 pub use hold::Hold;
 use intake::Intake;
@@ -105,9 +107,6 @@ pub enum Ended {
     Left(usize),
 }
 
-/// How long the engine may take to see that our streams are closed. A job that is handed back earlier may be pushed into a
-/// stream that nobody reads any more, and is locked there until its lease ends.
-const STREAMS_CLOSE: Duration = Duration::from_millis(500);
 /// After the grace, waiting jobs are told to let go; this is the longest they may take to hand themselves back.
 const LET_GO: Duration = Duration::from_secs(5);
 
@@ -139,6 +138,7 @@ pub async fn run(
         progress,
         tasks: tasks.clone(),
         stop: stop.clone(),
+        streams_closed: StreamsClosed::default(),
         let_go: let_go.clone(),
         held: HeldJobs::default(),
         parked: CarPark::new(engine.commands(), settings.heartbeats_per_second),
@@ -175,6 +175,7 @@ pub async fn run(
     }
     intakes.close();
     intakes.wait().await;
+    running.streams_closed.now();
     let lapsing = running.parked.hand_back(&running).await;
     running.left.fetch_add(lapsing, Ordering::Relaxed);
     tasks.close();
@@ -185,6 +186,8 @@ pub async fn run(
     }
     if tokio::time::timeout(settings.drain_grace, tasks.wait()).await.is_err() {
         let_go.cancel();
+        // What is handed back waits for this too; its own time begins then.
+        running.until_streams_are_seen_closed().await;
         // What has not ended by then is counted as left.
         let _ = tokio::time::timeout(LET_GO.min(settings.drain_grace), tasks.wait()).await;
     }

@@ -65,9 +65,7 @@ impl Pipeline {
         };
         let result = self.attempt(job, &input, hold, abandoned).await;
         if hold.is_asleep() {
-            return Outcome::Abandon {
-                reason: "asleep".into(),
-            };
+            return Outcome::Asleep;
         }
         // A job that was parked needs a running place for what is left to do, unless it only hands itself back.
         tokio::select! {

@@ -16,11 +16,12 @@ use tracing::Instrument;
 
 use super::car_park::CarPark;
 use super::clock::Clock;
+use super::hand_back::StreamsClosed;
 use super::held::{Activation, HeldJobs, Taken};
 use super::hold::{EngineHold, Lost};
 use super::lease::{Grip, Lease};
 use super::permits::Permit;
-use super::{Leases, Pipeline, STREAMS_CLOSE, named, pipeline};
+use super::{Leases, Pipeline, named, pipeline};
 use crate::connector::News;
 use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
@@ -35,8 +36,6 @@ use crate::runs::journal;
 /// How long a connector may take to end after its job was lost: as long as the longest call that must not be cut off, the
 /// start of a desktop flow.
 const LET_GO: Duration = Duration::from_secs(130);
-/// Handing a job back is a courtesy: it is not worth a long wait.
-const HAND_BACK: Duration = Duration::from_secs(5);
 
 /// What running jobs share.
 pub(super) struct Running {
@@ -46,6 +45,7 @@ pub(super) struct Running {
     pub(super) tasks: TaskTracker,
     /// No more jobs are begun.
     pub(super) stop: CancellationToken,
+    pub(super) streams_closed: StreamsClosed,
     /// Running jobs shall end now.
     pub(super) let_go: CancellationToken,
     pub(super) held: HeldJobs,
@@ -89,8 +89,8 @@ impl Running {
         if self.stop.is_cancelled() {
             let running = self.clone();
             self.tasks.spawn(async move {
-                tokio::time::sleep(STREAMS_CLOSE).await;
-                running.hand_back(&job, lease).await;
+                let grip = running.grip(&job, lease);
+                running.hand_back(&job, &grip).await;
             });
             return;
         }
@@ -99,7 +99,7 @@ impl Running {
         }
         let key = job.key;
         let activation = Activation { job, permit, lease };
-        let grip = |new: &Activation| Grip::new(self.clock.clone(), new.lease, new.job.lease_token.clone());
+        let grip = |new: &Activation| self.grip(&new.job, new.lease);
         match self.held.take(activation, grip) {
             Taken::New(activation, grip) => {
                 let Activation { job, permit, .. } = *activation;
@@ -153,36 +153,9 @@ impl Running {
         }
     }
 
-    /// Gives an untouched job back, with the retries it has, so that another replica gets it at once. Once much of the
-    /// lease is used nothing is said: it may be over when the engine hears us, and then we would take the job from its
-    /// next holder (seen on 8.6.0: two replicas had it at the same moment, and each started its flow).
-    pub(super) async fn hand_back(&self, job: &Job, lease: Lease) {
-        self.give_back(job, lease, None, "Handed back: this worker cannot take it now.")
-            .await;
-    }
-
-    pub(super) async fn give_back(&self, job: &Job, lease: Lease, backoff: Option<Duration>, why: &str) {
-        let grip = Grip::new(self.clock.clone(), lease, job.lease_token.clone());
-        let Some(until) = grip.frees_until() else { return };
-        let until = until.min(Instant::now() + HAND_BACK);
-        let outcome = Outcome::Fail {
-            retries: job.retries.max(1),
-            backoff,
-            message: why.into(),
-            variables: Map::new(),
-        };
-        let told = self.commands.tell(job, &outcome, &grip, until).await;
-        metrics().job_lost(&job.job_type, "handed-back");
-        self.handed_back(job, outcome, &told);
-    }
-
-    /// Says that a job was handed back, if it was.
-    pub(super) fn handed_back(&self, job: &Job, outcome: Outcome, told: &Told) {
-        tracing::debug!(job = job.key, ?told, "handed back");
-        if let (Told::Acknowledged, Outcome::Fail { message, .. }) = (told, &outcome) {
-            let (outcome, message) = (outcome.label(), Some(message.clone()));
-            self.progress.report(job, Step::Answered { outcome, message });
-        }
+    /// Our grip on a job that the engine has just given us.
+    pub(super) fn grip(&self, job: &Job, lease: Lease) -> Grip {
+        Grip::new(self.clock.clone(), lease, job.lease_token.clone())
     }
 
     /// Works on a job until the engine was told what became of it, or the job sleeps.
@@ -205,42 +178,48 @@ impl Running {
         let hold = EngineHold::new(&self.commands, job, permit, grip.clone(), &self.jumps, news);
         let abandoned = self.let_go.child_token();
         let ended = self.run_with_heartbeat(job, &hold, &abandoned).await;
-        if let Some((sleep, place)) = hold.asleep() {
-            match ended {
-                Ok(_) if self.stop.is_cancelled() => {
-                    tokio::time::sleep(STREAMS_CLOSE).await;
-                    self.hand_back(job, grip.lease()).await;
-                }
-                Ok(_) => {
-                    self.parked.take_in(job, sleep, place, grip, began);
-                    return After::Asleep;
-                }
-                // It was lost while it fell asleep.
-                Err(_) if hold.is_gone() => sleep.sleeper.gone(job),
-                Err(_) => {}
+        match (ended, hold.asleep()) {
+            (Ok(Outcome::Asleep), Some(_)) if self.stop.is_cancelled() => self.hand_back(job, &grip).await,
+            (Ok(Outcome::Asleep), Some((sleep, place))) => {
+                self.parked.take_in(job, sleep, place, grip, began);
+                return After::Asleep;
             }
-            self.held.ending(job.key);
-            return After::Free;
+            // It was lost while it fell asleep.
+            (Err(_), Some((sleep, _))) if hold.is_gone() => sleep.sleeper.gone(job),
+            (Ok(outcome), _) => return self.answer(job, outcome, &grip, began).await,
+            (Err(reason), _) => {
+                metrics().job_lost(&job.job_type, "lease-lost");
+                tracing::info!(job = job.key, reason, "job let go");
+            }
         }
         self.held.ending(job.key);
-        match ended {
-            Ok(Outcome::Abandon { reason }) => {
+        After::Free
+    }
+
+    /// Says how the work ended, and what becomes of the job then.
+    async fn answer(&self, job: &Job, outcome: Outcome, grip: &Grip, began: Instant) -> After {
+        self.held.ending(job.key);
+        match outcome {
+            Outcome::Abandon { .. } | Outcome::Asleep => {
+                let reason = match &outcome {
+                    Outcome::Abandon { reason } => reason,
+                    _ => "it fell asleep where it has no place",
+                };
                 self.left.fetch_add(1, Ordering::Relaxed);
                 metrics().job_lost(&job.job_type, "left");
                 tracing::warn!(job = job.key, reason, "job left to its lease");
                 After::Told
             }
-            Ok(outcome) => {
-                self.tell(job, &outcome, &grip, began).await;
-                match outcome {
-                    Outcome::Fail { .. } => After::Free,
-                    _ => After::Told,
+            Outcome::Fail { .. } => {
+                if self.let_go.is_cancelled() {
+                    self.until_streams_are_seen_closed().await;
                 }
-            }
-            Err(reason) => {
-                metrics().job_lost(&job.job_type, "lease-lost");
-                tracing::info!(job = job.key, reason, "job let go");
+                self.tell(job, &outcome, grip, began).await;
                 After::Free
+            }
+            _ => {
+                self.tell(job, &outcome, grip, began).await;
+                After::Told
             }
         }
     }
@@ -300,7 +279,7 @@ impl Running {
         let message = match &said {
             Outcome::Fail { message, .. } => Some(message.clone()),
             Outcome::BpmnError { message, .. } => message.clone(),
-            Outcome::Complete { .. } | Outcome::Abandon { .. } => None,
+            Outcome::Complete { .. } | Outcome::Asleep | Outcome::Abandon { .. } => None,
         };
         match &told {
             Told::Acknowledged => metrics().job_answered(&job.job_type, said.label(), began.elapsed()),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Leases;
+use super::hand_back::COURTESY;
 use super::lease::Lease;
 use super::running::Running;
 use crate::job::Job;
@@ -26,7 +29,9 @@ impl Running {
                 let (running, job) = (self.clone(), job.clone());
                 self.tasks.spawn(async move {
                     let why = "Handed back: this worker begins no job without a lease token, and the engine gave none.";
-                    running.give_back(&job, lease, Some(PAUSE), why).await;
+                    let grip = running.grip(&job, lease);
+                    let until = Instant::now() + COURTESY;
+                    running.give_back(&job, &grip, Some(PAUSE), why, until).await;
                 });
                 false
             }

@@ -132,9 +132,6 @@ pub fn start(url: String, settings: worker::Settings) -> Worker {
 
 /// A worker with these settings of the engine, for these job types; the first one's connector can be looked at.
 pub fn start_on(engine: engine::Settings, job_types: &[&'static str], settings: worker::Settings) -> Worker {
-    let tokens = Arc::new(Tokens::new(Client::new().unwrap()));
-    let authority = Authority::new(&engine.credentials, tokens).unwrap();
-    let engine = Engine::new(engine, authority).unwrap();
     let connectors: Vec<Arc<Obedient>> = job_types
         .iter()
         .map(|job_type| {
@@ -145,19 +142,24 @@ pub fn start_on(engine: engine::Settings, job_types: &[&'static str], settings: 
         })
         .collect();
     let connector = connectors[0].clone();
-    let pipeline = Pipeline::new(
-        connectors.into_iter().map(|one| one as Arc<dyn Connector>).collect(),
-        Secrets::none(),
-        Mapper::default(),
-        Progress::none(),
-    );
+    let connectors = connectors.into_iter().map(|one| one as Arc<dyn Connector>).collect();
+    let (stop, ended) = run(engine, connectors, settings);
+    Worker { connector, stop, ended }
+}
+
+/// A worker with these connectors: what stops it, and how it ended.
+pub fn run(
+    engine: engine::Settings,
+    connectors: Vec<Arc<dyn Connector>>,
+    settings: worker::Settings,
+) -> (CancellationToken, JoinHandle<Ended>) {
+    let tokens = Arc::new(Tokens::new(Client::new().unwrap()));
+    let authority = Authority::new(&engine.credentials, tokens).unwrap();
+    let engine = Engine::new(engine, authority).unwrap();
+    let pipeline = Pipeline::new(connectors, Secrets::none(), Mapper::default(), Progress::none());
     let stop = CancellationToken::new();
     let work = worker::run(engine, Arc::new(pipeline), settings, Progress::none(), stop.clone());
-    Worker {
-        connector,
-        stop,
-        ended: tokio::spawn(work),
-    }
+    (stop, tokio::spawn(work))
 }
 
 impl Worker {

@@ -78,7 +78,7 @@ pub(super) fn of(value: &Value) -> Verdict {
                 format!("ignoreError: the job completes{}", with(&variables)),
             )
         }
-        Ok(Outcome::Complete { .. } | Outcome::Abandon { .. }) => {
+        Ok(Outcome::Complete { .. } | Outcome::Asleep | Outcome::Abandon { .. }) => {
             said("none", "none: the result of the call stands".into())
         }
         Err(message) => said("invalid", message),

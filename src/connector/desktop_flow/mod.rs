@@ -68,7 +68,7 @@ use crate::http::token::Tokens;
 use crate::microsoft::dataverse::workflows::Listing;
 use crate::microsoft::dataverse::{Dataverse, Gates, Guid, Timeouts};
 use crate::microsoft::entra;
-use crate::outcome::{JobError, Remedy};
+use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::runs::turns::{self, Turns};
 use crate::runs::{Pace, Watcher, journal, watcher};
@@ -346,17 +346,6 @@ impl Session<'_> {
 
     /// Does something that may be dropped at any point: not a start.
     async fn unless_abandoned<T, E: From<JobError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            () = self.call.abandoned.cancelled() => Err(abandoned().into()),
-            result = work => result,
-        }
+        self.call.unless_abandoned(work).await
     }
-}
-
-/// The job is not ours any more, or we are stopping. Nothing is under way that must not be done twice: a run that was
-/// started is in the journal, so whoever gets the job next may have it at once.
-fn abandoned() -> JobError {
-    JobError::connector("ABANDONED", "Handed back: this worker is stopping.")
-        .with_remedy(Remedy::Postpone(Duration::ZERO))
 }

@@ -28,10 +28,10 @@ use self::failure::Failure;
 pub use self::flow_start::Starts;
 use self::input::Input;
 use super::identity::{Identities, MANAGED_IDENTITY, Signed, explain_app_only};
-use super::{Call, Connector, Response};
+use super::{Call, Connector, Response, abandoned};
 use crate::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::http::token::{Fetched, Grant, Tokens};
-use crate::http::{self, Answer, Request};
+use crate::http::{self, Answer, LastLook, Request};
 use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::secrets::{Destination, Policy, Redactor};
@@ -155,7 +155,11 @@ impl HttpJson {
 
     async fn signed_in(&self, call: &Call<'_>, name: &str, url: &Url) -> Result<Signed, JobError> {
         match &self.identities {
-            Some(identities) => identities.sign_in(name, url, &call.job.secret_scope(), JOB_TYPE).await,
+            Some(identities) => {
+                let scope = call.job.secret_scope();
+                call.unless_abandoned(identities.sign_in(name, url, &scope, JOB_TYPE))
+                    .await
+            }
             None => Err(JobError::input(format!(
                 "`identity` is '{name}', but this worker has no identities (deskhand.toml: [identities.NAME])."
             ))),
@@ -188,7 +192,33 @@ impl HttpJson {
             .check(&call.input.names_at(&[""]), url, Destination::Api)
     }
 
-    async fn send(&self, call: &Call<'_>, request: Request) -> Result<Answer, JobError> {
+    /// Sends the request, unless the job is to be let go of before its bytes leave. After that it is not cut off: it may be
+    /// executed all the same, and then its result is worth offering; the worker gives up on it in the end. One that is
+    /// safe to repeat is cut off when the worker stops.
+    async fn send(&self, call: &Call<'_>, mut request: Request) -> Result<Answer, JobError> {
+        if call.abandoned.is_cancelled() {
+            return Err(abandoned());
+        }
+        let safe = request.method.is_safe();
+        let look = LastLook::new(|| true, || {});
+        // A request without a body is sent when it is begun: nobody is asked in between.
+        let asks = request.body.as_ref().is_some_and(|body| !body.is_empty());
+        request.last_look = asks.then(|| look.clone());
+        let given_up = async {
+            call.abandoned.cancelled().await;
+            let stopping = !call.place.lease_left().is_zero() && !call.place.is_gone();
+            let cut = (safe && stopping) || (asks && look.withdraw());
+            if !cut {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            answer = self.exchange(call, request) => answer,
+            () = given_up => Err(abandoned()),
+        }
+    }
+
+    async fn exchange(&self, call: &Call<'_>, request: Request) -> Result<Answer, JobError> {
         let sent = Step::RequestSent {
             method: request.method.to_string(),
             host: host_of(&request.url),
@@ -247,11 +277,12 @@ impl HttpJson {
                 Destination::TokenEndpoint,
             )?;
         }
-        let fetched = self
-            .tokens(oauth)
-            .get(&oauth.request)
-            .await
-            .map_err(|error| failure::of_token(&error, &oauth.request.grant))?;
+        let fetched = call
+            .unless_abandoned(async {
+                let fetched = self.tokens(oauth).get(&oauth.request).await;
+                fetched.map_err(|error| failure::of_token(&error, &oauth.request.grant))
+            })
+            .await?;
         if !fetched.from_cache {
             let step = Step::TokenFetched {
                 host: host_of(endpoint),
@@ -273,8 +304,6 @@ impl Connector for HttpJson {
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
-        // A request under way is not cut off when the job is lost: it may be executed all the same, and then its result
-        // is worth offering. The worker gives up on it in the end.
         Box::pin(self.run(call))
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::turn::Until;
 use super::{Carrier, Starter, Ticket, Wanted, refusals};
-use crate::connector::desktop_flow::abandoned;
+use crate::connector::abandoned;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::outcome::JobError;
 use crate::progress::Step;

@@ -44,7 +44,7 @@ use self::late::Aftercare;
 use self::look::{Search, Seen};
 use super::refusals;
 use crate::audit::{Audit, Event, Task};
-use crate::connector::Call;
+use crate::connector::{Call, abandoned};
 use crate::http::Answer;
 use crate::microsoft::dataverse::search::Candidate;
 use crate::microsoft::dataverse::sessions::{Columns, FlowSession};
@@ -426,7 +426,7 @@ impl Starter<'_> {
 
     fn still_ours(&self) -> Result<(), JobError> {
         if self.call.abandoned.is_cancelled() {
-            return Err(super::abandoned());
+            return Err(abandoned());
         }
         Ok(())
     }
@@ -435,17 +435,13 @@ impl Starter<'_> {
     async fn pause(&self, until: Instant) -> Result<(), JobError> {
         tokio::select! {
             biased;
-            () = self.call.abandoned.cancelled() => Err(super::abandoned()),
+            () = self.call.abandoned.cancelled() => Err(abandoned()),
             () = tokio::time::sleep_until(until) => Ok(()),
         }
     }
 
     /// Does something that may be dropped at any point: not a start.
     async fn unless_abandoned<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
-        tokio::select! {
-            biased;
-            () = self.call.abandoned.cancelled() => Err(super::abandoned()),
-            result = work => result,
-        }
+        self.call.unless_abandoned(work).await
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Carrier, Decision, Entry, Fate, Started, Starter, Ticket, Wanted, carrier, refusals};
 use crate::audit::Event;
+use crate::connector::abandoned;
 use crate::http::{LastLook, Sent};
 use crate::microsoft::Class;
 use crate::microsoft::dataverse::Error;
@@ -176,22 +177,25 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// Sends the start, again only where it was surely not executed. Not dropped when the job is lost: nobody would know
-    /// what became of it, and its own timeout bounds it.
+    /// Sends the start, again only where it was surely not executed. Once its bytes have left it is not dropped when the job
+    /// is lost: nobody would know what became of it, and its own timeout bounds it.
     async fn post(&self, start: &Start) -> Result<Posted, JobError> {
         let mut patience = self.longest_pause;
         loop {
             self.still_ours()?;
             let within = self.time_for_a_post().await?;
+            let look = self.last_look(within);
             let sending = Sending {
                 within,
-                last_look: Some(self.last_look(within)),
+                last_look: Some(look.clone()),
             };
             self.report(Step::Start(StartPoint::Posting));
-            let result = self
-                .dataverse
-                .start_run(&start.intent.flow, &start.request, &sending)
-                .await;
+            let result = tokio::select! {
+                result = self.dataverse.start_run(&start.intent.flow, &start.request, &sending) => result,
+                () = look.withdrawn_after(self.call.abandoned.cancelled()) => {
+                    return Err(abandoned().with_note(Self::nothing_open()));
+                }
+            };
             let given_up = Instant::now();
             self.report(Step::Start(StartPoint::Answered));
             let error = match result {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Started, Starter, Ticket, Wanted};
-use crate::connector::desktop_flow::abandoned;
+use crate::connector::abandoned;
 use crate::connector::desktop_flow::parked::asleep;
 use crate::connector::{News, Sleep, Sleeper, Wake};
 use crate::job::Job;
