@@ -76,6 +76,19 @@ fn without_anything_the_engine_is_on_this_machine() {
 }
 
 #[test]
+fn pings_are_not_more_frequent_than_gateways_allow() {
+    let file = nothing("keep-alive");
+    let config = load(&file.flags(), &[("ZEEBE_KEEP_ALIVE", "60000")]).unwrap();
+    assert_eq!(config.engine.keep_alive, Duration::from_secs(60));
+    let faults = load(&file.flags(), &[("CAMUNDA_KEEP_ALIVE", "10s")]).unwrap_err();
+    let said = format!("{faults:?}");
+    assert!(
+        said.contains("CAMUNDA_KEEP_ALIVE") && said.contains("30s or more"),
+        "{said}"
+    );
+}
+
+#[test]
 fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     let file = TestFile::new(
         "order",

@@ -20,7 +20,7 @@ struct Deskhand {
 
 impl Deskhand {
     fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_deskhand"))
+        let child = Command::new(env!("CARGO_BIN_EXE_deskhand"))
             .args(arguments)
             .env_clear()
             .envs(environment.iter().copied())
@@ -30,6 +30,10 @@ impl Deskhand {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        Self::of(child)
+    }
+
+    fn of(mut child: Child) -> Self {
         let errors = BufReader::new(child.stderr.take().unwrap());
         Self { child, errors }
     }
@@ -151,6 +155,97 @@ async fn sigterm_lets_running_jobs_finish_and_ends_with_0() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("nothing was left behind"), "{log}");
     assert!(!log.contains("very-s3cret-token"), "{log}");
+}
+
+/// `deskhand run` as the first process of a PID namespace, as in a container: the process outside, and the one inside.
+///
+/// Where the kernel lets nobody make such a namespace, this fails and says so; `DESKHAND_NO_PID_NAMESPACES` lets it pass
+/// there, and the container image is then where it must be tried.
+#[cfg(target_os = "linux")]
+fn first_process(environment: &[(&str, &str)]) -> Option<(Deskhand, u32)> {
+    let ways: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
+    let allowed = ways.into_iter().find(|way| {
+        let tried = Command::new("unshare")
+            .args(*way)
+            .args(["--pid", "--fork", "true"])
+            .output();
+        tried.is_ok_and(|output| output.status.success())
+    });
+    let Some(way) = allowed else {
+        assert!(
+            std::env::var_os("DESKHAND_NO_PID_NAMESPACES").is_some(),
+            "no PID namespace can be made here (`unshare --pid --fork true`): deskhand as PID 1 is not proven. Run this \
+             where it is allowed, or set DESKHAND_NO_PID_NAMESPACES and stop a container of the image with `docker stop`."
+        );
+        return None;
+    };
+    let child = Command::new("unshare")
+        .args(way)
+        .args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_deskhand"), "run"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .envs(environment.iter().copied())
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let outside = child.id();
+    let mut deskhand = Deskhand::of(child);
+    deskhand.until("taking jobs");
+    let children = format!("/proc/{outside}/task/{outside}/children");
+    let inside = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{inside}/status")).unwrap();
+    let pids = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+    assert_eq!(pids.split_whitespace().next_back(), Some("1"), "{pids}");
+    Some((deskhand, inside))
+}
+
+#[cfg(target_os = "linux")]
+fn send(signal: &str, process: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &process.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// The kernel drops signals to the first process that it does not handle itself; and it has no children to reap.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn as_the_first_process_of_a_container_it_drains_and_is_cut_like_any_other() {
+    let gateway = FakeGateway::start().await;
+    let target = slow_target(Duration::from_millis(500)).await;
+    let rules = TestRules::new(&target.to_string());
+    let url = gateway.url();
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("DESKHAND_CONFIG", rules.path()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+    ];
+    let Some((mut deskhand, inside)) = first_process(&environment) else {
+        return;
+    };
+    gateway.push(rest_job(1, &format!("http://{target}/slow"))).await;
+    deskhand.until("job received");
+    send("TERM", inside);
+    assert!(matches!(gateway.outcome().await, Said::Complete { key: 1, .. }));
+    let (status, rest) = deskhand.ended();
+    assert_eq!(status.code(), Some(0), "{rest}");
+    assert!(rest.contains("nothing was left behind"), "{rest}");
+
+    let hanging = slow_target(Duration::from_secs(30)).await;
+    let rules = TestRules::new(&hanging.to_string());
+    let environment = [
+        ("ZEEBE_ADDRESS", url.as_str()),
+        ("DESKHAND_CONFIG", rules.path()),
+        ("SECRET_API_TOKEN", "very-s3cret-token"),
+    ];
+    let (mut deskhand, inside) = first_process(&environment).unwrap();
+    gateway.push(rest_job(2, &format!("http://{hanging}/slow"))).await;
+    deskhand.until("job received");
+    send("INT", inside);
+    deskhand.until("asked to stop");
+    send("INT", inside);
+    assert_eq!(deskhand.ended().0.code(), Some(130));
 }
 
 #[tokio::test(flavor = "multi_thread")]

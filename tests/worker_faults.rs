@@ -8,6 +8,8 @@
 mod connection;
 #[path = "worker_faults/credentials.rs"]
 mod credentials;
+#[path = "worker_faults/half_open.rs"]
+mod half_open;
 #[path = "worker_faults/intake.rs"]
 mod intake;
 #[path = "worker_faults/naive.rs"]

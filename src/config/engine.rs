@@ -1,13 +1,16 @@
 //! The engine's address and our credentials, as Camunda's own clients would understand the same variables.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::sources::Sources;
-use crate::engine::{Credentials, Settings};
+use crate::engine::{Credentials, Resolver, Settings};
 use crate::http::token::Algorithm;
 
 const SAAS_TOKEN_URL: &str = "https://login.cloud.camunda.io/oauth/token";
 const SAAS_AUDIENCE: &str = "zeebe.camunda.io";
+/// A gateway's default `minKeepAliveInterval`.
+const MOST_FREQUENT_PINGS: Duration = Duration::from_secs(30);
 
 const CREDENTIALS_IN_URL: &str =
     "a URL with a user name or a query ends up in logs: write credentials in engine.client_id or engine.username";
@@ -44,7 +47,21 @@ pub(super) fn settings(s: &mut Sources<'_>) -> Settings {
         tenant_ids,
         assigned_tenants,
         worker_name: s.text("engine.worker_name"),
+        keep_alive: keep_alive(s),
+        resolver: Resolver::default(),
     }
+}
+
+fn keep_alive(s: &mut Sources<'_>) -> Duration {
+    let keep_alive = s.duration("engine.keep_alive");
+    if keep_alive < MOST_FREQUENT_PINGS {
+        let place = s.place("engine.keep_alive");
+        s.fault(
+            place,
+            "gateways end connections that are asked more often than each 30 s: write 30s or more, 45s suits most",
+        );
+    }
+    keep_alive
 }
 
 /// As the engine checks it.

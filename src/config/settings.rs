@@ -95,6 +95,8 @@ pub const SETTINGS: &[Setting] = &[
         .or(&["CAMUNDA_DEFAULT_JOB_WORKER_TENANT_IDS", "ZEEBE_DEFAULT_JOB_WORKER_TENANT_IDS", "CAMUNDA_CLIENT_WORKER_DEFAULTS_TENANTIDS", "CAMUNDA_TENANT_ID", "CAMUNDA_DEFAULT_TENANT_ID", "ZEEBE_DEFAULT_TENANT_ID"])
         .flag("tenant"),
     setting("engine.tenant_filter", Kind::Choice(&["provided", "assigned"]), "provided", "Whose jobs are taken: those of engine.tenant_ids (provided), or of every tenant that the engine has assigned to us (assigned, 8.9 and later)."),
+    setting("engine.keep_alive", Kind::Duration, "45s", "How long a connection to the gateway may be silent before it is asked whether it lives; unanswered for 10 s, another is made. Not below 30s, which gateways do not allow.")
+        .or(&["CAMUNDA_KEEP_ALIVE", "CAMUNDA_CLIENT_KEEPALIVE", "ZEEBE_KEEP_ALIVE"]),
     setting("engine.worker_name", Kind::Text, "deskhand", "Name shown at jobs. One per deployment, not per replica: replicas with one name share their streams best.")
         .or(&["CAMUNDA_WORKER_NAME"])
         .flag("worker-name"),

@@ -12,8 +12,7 @@ use super::gateway::gateway_client::GatewayClient;
 use super::upkeep::Pace;
 use super::{Commands, Settings};
 
-/// The gateway refuses pings that come more often than each 30 s; 45 s is what its other clients use.
-const KEEP_ALIVE: Duration = Duration::from_secs(45);
+/// How long a ping may stay unanswered.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of activated jobs that may lie unseen in a stream's buffer (measured: 233 jobs at 16 KiB, 23,212 at the default).
 const STREAM_WINDOW: u32 = 16 * 1024;
@@ -144,7 +143,7 @@ fn endpoint(settings: &Settings) -> Result<(Endpoint, Connector), SetUpError> {
         identity: settings.identity.clone(),
         server_name: named.map_or_else(|| bare.clone(), |name| without_port(name).to_owned()),
     });
-    let connector = Connector::new(bare, port, files)?;
+    let connector = Connector::new(bare, port, settings.resolver.clone(), files)?;
     // The connector encrypts, so tonic is told of a plain connection, and what the requests say is set apart.
     let origin = match named {
         Some(name) => format!("{}://{name}", if encrypted { "https" } else { "http" }),
@@ -156,8 +155,8 @@ fn endpoint(settings: &Settings) -> Result<(Endpoint, Connector), SetUpError> {
         .origin(origin)
         .user_agent(concat!("deskhand/", env!("CARGO_PKG_VERSION")))
         .map_err(|error| fault(error.to_string()))?
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        .http2_keep_alive_interval(settings.keep_alive)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT.min(settings.keep_alive));
     Ok((endpoint, connector))
 }
 

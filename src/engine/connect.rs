@@ -1,6 +1,7 @@
 //! Connecting to the gateway. For every new connection the name is looked up and certificate files are read anew, so that
 //! a changed address and a rotated certificate are used without a restart.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,11 +56,31 @@ pub enum TlsFault {
     Rustls(#[from] rustls::Error),
 }
 
+type Lookup = dyn Fn(&str, u16) -> std::io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Who says where a host is. By default the operating system.
+#[derive(Clone, Default)]
+pub struct Resolver(Option<Arc<Lookup>>);
+
+impl Resolver {
+    /// Asks this instead of the operating system, for each connection anew. It must not block.
+    pub fn new(look_up: impl Fn(&str, u16) -> std::io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(look_up)))
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Resolver(own)" } else { "Resolver" })
+    }
+}
+
 /// Makes connections to one gateway.
 #[derive(Clone)]
 pub(super) struct Connector {
     host: String,
     port: u16,
+    resolver: Resolver,
     tls: Option<Arc<Tls>>,
 }
 
@@ -71,7 +92,7 @@ struct Tls {
 
 impl Connector {
     /// A connector whose files were read once: what is wrong with them is said now, not in a retry loop.
-    pub(super) fn new(host: String, port: u16, files: Option<TlsFiles>) -> Result<Self, TlsFault> {
+    pub(super) fn new(host: String, port: u16, resolver: Resolver, files: Option<TlsFiles>) -> Result<Self, TlsFault> {
         let tls = match files {
             None => None,
             Some(files) => Some(Arc::new(Tls {
@@ -81,12 +102,20 @@ impl Connector {
                 files,
             })),
         };
-        Ok(Self { host, port, tls })
+        Ok(Self {
+            host,
+            port,
+            resolver,
+            tls,
+        })
     }
 
-    /// Host and port.
-    pub(super) fn target(&self) -> (&str, u16) {
-        (&self.host, self.port)
+    /// A connection to where the name leads now.
+    pub(super) async fn reach(&self) -> std::io::Result<TcpStream> {
+        match &self.resolver.0 {
+            None => TcpStream::connect((self.host.as_str(), self.port)).await,
+            Some(look_up) => TcpStream::connect(&look_up(&self.host, self.port)?[..]).await,
+        }
     }
 
     /// One TLS handshake and no more; `None` without TLS.
@@ -95,7 +124,7 @@ impl Connector {
             return Ok(None);
         };
         let shaking = async {
-            let tcp = TcpStream::connect(self.target()).await?;
+            let tcp = self.reach().await?;
             TlsConnector::from(tls.current()).connect(tls.name.clone(), tcp).await
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, shaking)
@@ -118,7 +147,7 @@ impl Connector {
     }
 
     async fn connect(self) -> std::io::Result<Connection> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let tcp = self.reach().await?;
         tcp.set_nodelay(true)?;
         match self.tls {
             None => Ok(TokioIo::new(Box::new(tcp) as Box<dyn Stream>)),

@@ -15,6 +15,7 @@ pub mod processes;
 mod upkeep;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -22,13 +23,13 @@ use crate::http::ClientTls;
 
 pub use channel::{Engine, SetUpError};
 pub use commands::{Commands, Held, Told};
-pub use connect::TlsFault;
+pub use connect::{Resolver, TlsFault};
 pub use credentials::Credentials;
 pub use intake::{Poll, Push, Subscription};
 pub(crate) use intake::{Reason, refuses_for_good};
 
 /// Where the engine is and who we are to it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// `http://host:port` or `https://host:port`.
     pub address: String,
@@ -46,6 +47,28 @@ pub struct Settings {
     pub assigned_tenants: bool,
     /// One name per deployment, not per replica: replicas with one name share their streams' load best.
     pub worker_name: String,
+    /// How long a connection with open calls may be silent before it is asked whether it lives. A gateway ends one that
+    /// is asked more often than each 30 s; 45 s is what Camunda's clients use.
+    pub keep_alive: Duration,
+    /// Who says where the address's host is, for each connection anew.
+    pub resolver: Resolver,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            credentials: Credentials::None,
+            ca_certificate: None,
+            identity: None,
+            override_authority: None,
+            tenant_ids: Vec::new(),
+            assigned_tenants: false,
+            worker_name: String::new(),
+            keep_alive: Duration::from_secs(45),
+            resolver: Resolver::default(),
+        }
+    }
 }
 
 impl Settings {

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
 use super::{Engine, Poll, Push, Subscription};
@@ -19,8 +18,7 @@ impl Engine {
     /// # Errors
     /// What the resolver or the network says.
     pub async fn reach(&self) -> std::io::Result<SocketAddr> {
-        let (host, port) = self.connector.target();
-        let tcp = tokio::time::timeout(super::connect::CONNECT_TIMEOUT, TcpStream::connect((host, port)));
+        let tcp = tokio::time::timeout(super::connect::CONNECT_TIMEOUT, self.connector.reach());
         tcp.await
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?
             .peer_addr()

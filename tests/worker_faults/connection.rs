@@ -1,13 +1,16 @@
 //! Streams and connections that break, hang or only look alive.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::half_open::Vanishing;
 use super::proxy::PingCounter;
 use super::subject::{Kind, Setup, Subject};
 use super::{SOON, Verdict, completed, until};
 use crate::support::gateway::FakeGateway;
 use crate::support::worker::job;
+use deskhand::engine::Resolver;
 use deskhand::engine::gateway::ActivatedJob;
 
 super::against_a_naive_worker! {
@@ -16,6 +19,8 @@ super::against_a_naive_worker! {
     a_stream_that_ends_cleanly_is_opened_again
     a_gateway_that_says_goaway_is_followed_to_its_successor
     pings_are_rarer_than_a_gateway_allows
+    a_peer_that_vanishes_without_a_word_is_found_out
+    a_gateway_that_moved_is_found_at_its_new_address
 }
 
 async fn streams_that_nobody_reads_do_not_hold_up_acknowledgements(kind: Kind) -> Verdict {
@@ -119,4 +124,45 @@ async fn pings_are_rarer_than_a_gateway_allows(kind: Kind) -> Verdict {
         0 => Ok(()),
         pings => Err(format!("{pings} pings in 4 s")),
     }
+}
+
+async fn a_peer_that_vanishes_without_a_word_is_found_out(kind: Kind) -> Verdict {
+    let gateway = FakeGateway::start().await;
+    let proxy = Vanishing::start(gateway.address).await;
+    let setup = Setup {
+        keep_alive: Duration::from_secs(1),
+        ..Setup::new(proxy.address)
+    };
+    let _worker = Subject::start(kind, setup).await;
+    gateway.push(job(1, "work")).await;
+    completed(&gateway, 1, SOON).await?;
+    let before = gateway.streams_opened();
+    proxy.vanish();
+    // A ping and its patience, and then some: no word of the connection's end will ever come.
+    let bound = 5 * SOON;
+    until("a new stream is opened", bound, || gateway.streams_opened() > before).await?;
+    gateway.push(job(2, "work")).await;
+    completed(&gateway, 2, bound).await
+}
+
+async fn a_gateway_that_moved_is_found_at_its_new_address(kind: Kind) -> Verdict {
+    let gateway = FakeGateway::start().await;
+    let address = Arc::new(Mutex::new(gateway.address));
+    let answer = address.clone();
+    let setup = Setup {
+        resolver: Some(Resolver::new(move |host, _| {
+            assert_eq!(host, "localhost");
+            Ok(vec![*answer.lock().unwrap()])
+        })),
+        ..Setup::new(gateway.address)
+    };
+    let _worker = Subject::start(kind, setup).await;
+    gateway.push(job(1, "work")).await;
+    completed(&gateway, 1, SOON).await?;
+    let next = FakeGateway::start().await;
+    *address.lock().unwrap() = next.address;
+    gateway.die();
+    until("a stream is opened", SOON, || next.streams_opened() > 0).await?;
+    next.push(job(2, "work")).await;
+    completed(&next, 2, SOON).await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deskhand::engine::{self, Credentials};
+use deskhand::engine::{self, Credentials, Resolver};
 use deskhand::worker;
 use tokio::task::JoinSet;
 
@@ -29,6 +29,10 @@ pub struct Setup {
     pub poll_interval: Duration,
     pub token_url: Option<String>,
     pub tls: Option<TlsFiles>,
+    /// How often deskhand asks whether its connections live; the naive worker asks each second whatever is said.
+    pub keep_alive: Duration,
+    /// Where deskhand finds `localhost`; the naive worker keeps the address that it was given.
+    pub resolver: Option<Resolver>,
 }
 
 #[derive(Clone)]
@@ -48,6 +52,8 @@ impl Setup {
             poll_interval: Duration::from_millis(50),
             token_url: None,
             tls: None,
+            keep_alive: engine::Settings::default().keep_alive,
+            resolver: None,
         }
     }
 }
@@ -83,6 +89,8 @@ impl Subject {
             credentials,
             ca_certificate: tls.map(|files| files.authority.clone()),
             identity: tls.map(|files| (files.certificate.clone(), files.key.clone())),
+            keep_alive: setup.keep_alive,
+            resolver: setup.resolver.unwrap_or_default(),
             ..engine::Settings::default()
         };
         // A job type of several has permits of its own, as the naive worker's streams do.
