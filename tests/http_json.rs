@@ -424,14 +424,27 @@ async fn redirects_are_answers_unless_they_shall_be_followed() {
 
 #[tokio::test]
 async fn a_request_under_way_is_not_cut_off_when_its_job_is_lost() {
-    let target = Target::new(|_| Reply::json("{}").after(Duration::from_millis(50))).await;
+    let rig = Rig::new();
+    let lost = rig.abandoned.clone();
+    let target = Target::new(move |_| {
+        lost.cancel();
+        Reply::json("{}").after(Duration::from_millis(50))
+    })
+    .await;
+    let task = json!({"url": target.url("/x"), "method": "POST", "body": {"a": 1}});
+    let response = rig.run(task).await.unwrap();
+    assert_eq!(response["status"], 200);
+    target.seen();
+}
+
+#[tokio::test]
+async fn a_request_whose_job_was_lost_before_it_left_is_not_sent() {
+    let target = Target::new(|_| Reply::json("{}")).await;
     let rig = Rig::new();
     rig.abandoned.cancel();
-    let response = rig
-        .run(json!({"url": target.url("/x"), "method": "POST"}))
-        .await
-        .unwrap();
-    assert_eq!(response["status"], 200);
+    let task = json!({"url": target.url("/x"), "method": "POST", "body": {"a": 1}});
+    rig.run(task).await.unwrap_err();
+    assert!(target.seen().is_empty());
 }
 
 #[tokio::test]
