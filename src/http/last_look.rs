@@ -16,8 +16,6 @@ const ALLOWED: u8 = 1;
 const REFUSED: u8 = 2;
 /// The request was given up before the body was given out: it is not given out any more.
 const TOO_LATE: u8 = 3;
-/// Given up for good, whoever asks again.
-const WITHDRAWN: u8 = 3;
 
 /// A question that is asked once for each time that the body is about to be written, and what was answered last.
 #[derive(Clone)]
@@ -40,22 +38,9 @@ impl LastLook {
         }
     }
 
-    /// Was the body given out?
-    pub fn was_allowed(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == ALLOWED
-    }
-
-    /// Was it refused, or given up?
+    /// Was it refused?
     pub fn was_refused(&self) -> bool {
-        matches!(self.state.load(Ordering::SeqCst), REFUSED | WITHDRAWN)
-    }
-
-    /// Gives the request up. True if its body was not given out, and then it never will be; false if it was.
-    pub fn withdraw(&self) -> bool {
-        let change = |state| (state != ALLOWED).then_some(WITHDRAWN);
-        self.state
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, change)
-            .is_ok()
+        self.state.load(Ordering::SeqCst) == REFUSED
     }
 
     /// Waits until the request shall be given up, and gives it up. Never ends if its body was given out before: its answer
@@ -67,8 +52,8 @@ impl LastLook {
         }
     }
 
-    /// Nobody waits for the request any more. True if the body was never given out; then it will not be.
-    pub(super) fn never_left(&self) -> bool {
+    /// Gives the request up. True if its body was not given out, and then it never will be; false if it was.
+    pub fn withdraw(&self) -> bool {
         let state = &self.state;
         state.compare_exchange(UNASKED, TOO_LATE, Ordering::SeqCst, Ordering::SeqCst) != Err(ALLOWED)
     }
@@ -76,7 +61,9 @@ impl LastLook {
     /// A body that asks first.
     pub(super) fn body(&self, bytes: Vec<u8>) -> reqwest::Body {
         let look = self.clone();
-        look.begin_unless_withdrawn();
+        // Refused or given up, it stays so.
+        let state = &look.state;
+        let _ = state.compare_exchange(ALLOWED, UNASKED, Ordering::SeqCst, Ordering::SeqCst);
         let body = async move {
             let answer = if (look.may_leave)() { ALLOWED } else { REFUSED };
             // The request may have been given up while we looked.
@@ -89,13 +76,6 @@ impl LastLook {
             Ok(bytes)
         };
         reqwest::Body::wrap_stream(stream::once(body))
-    }
-
-    /// For a try that is made anew.
-    fn begin_unless_withdrawn(&self) {
-        let change = |state| (state != WITHDRAWN).then_some(UNASKED);
-        // An error says that it was withdrawn, and then it stays so.
-        let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
     }
 }
 
@@ -282,7 +262,6 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.sent(), Sent::No, "{error}");
-        assert!(look.was_refused());
         assert_eq!(seen.bodies(), 0);
 
         let look = allowing();

@@ -113,7 +113,7 @@ impl Answer {
 /// What a failure means where the body waited for a last look.
 fn judged(error: Error, last_look: Option<&LastLook>) -> Error {
     match last_look {
-        Some(look) if look.never_left() && error.sent() == Sent::Maybe => Error::Withheld(if look.was_refused() {
+        Some(look) if look.withdraw() && error.sent() == Sent::Maybe => Error::Withheld(if look.was_refused() {
             "The request was held back at the last moment.".into()
         } else {
             format!("Given up before the request was written. {error}")

@@ -1,8 +1,8 @@
 //! A worker as it is written on the first day: it works, until something happens. Each test of this binary shows that it
 //! fails here, so that no test passes for want of a fault.
 //!
-//! One connection with default windows for everything, to an address looked up once, with pings each second that may stay
-//! unanswered for long; polls that ask for what they like beside a stream that takes permits whenever it can; batches worked off one by one; polls that are read to their end; permits
+//! One connection with default windows for everything, to an address looked up once, with pings each second that may stay unanswered for long; polls that ask for what they like beside a
+//! stream that takes permits whenever it can; batches worked off one by one; polls that are read to their end; permits
 //! that come back when all went well; leases believed by the wall clock; credentials read once; a stream that is opened
 //! again after one kind of error only.
 

@@ -192,7 +192,7 @@ impl Starter<'_> {
             self.report(Step::Start(StartPoint::Posting));
             let result = tokio::select! {
                 result = self.dataverse.start_run(&start.intent.flow, &start.request, &sending) => result,
-                () = look.withdrawn_after(self.call.abandoned.cancelled()) => {
+                () = look.withdrawn_after(self.call.abandoned.cancelled()), if self.once.settings.guards.lease => {
                     return Err(abandoned().with_note(Self::nothing_open()));
                 }
             };
