@@ -333,9 +333,12 @@ impl Metrics {
         self.jobs_parked.set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
-    /// Starts that wait for their turn, for one of the reasons.
-    pub fn starts_waiting(&self, reason: &str, starts: usize) {
-        set(&self.starts_waiting, &[("reason", reason)], starts);
+    /// So many starts wait for their turn for one of the reasons, where it was so many before.
+    pub fn starts_waiting(&self, reason: &str, before: usize, now: usize) {
+        let more = i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
+        self.starts_waiting
+            .get_or_create(&owned(&[("reason", reason)]))
+            .inc_by(more);
     }
 
     /// The circuit breaker of a host and credential came into another state.

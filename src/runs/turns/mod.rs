@@ -107,9 +107,14 @@ struct State {
     /// Patterns that operations paused while we run; those of the settings are not among them.
     paused: Vec<Pattern>,
     last_number: u64,
+    /// How many wait for each reason, as the metric was last told.
+    told: [usize; REASONS.len()],
     /// A task looks at the line when time makes room.
     served: bool,
 }
+
+/// What a start may wait for.
+const REASONS: [&str; 4] = ["paused", "running", "exclusive", "pace"];
 
 type Called = Box<dyn FnOnce(Turn) + Send>;
 
@@ -385,7 +390,7 @@ impl Inner {
     fn next(self: &Arc<Self>, state: &mut State) -> (Option<(Called, Turn)>, Instant) {
         let now = Instant::now();
         let mut wake = now + QUIET;
-        let mut waiting = [("paused", 0), ("running", 0), ("exclusive", 0), ("pace", 0)];
+        let mut waiting = [0; REASONS.len()];
         let mut first: Option<(u64, Asked)> = None;
         let lanes: Vec<_> = state
             .lanes
@@ -401,13 +406,14 @@ impl Inner {
                 None => {}
             }
             let label = blocked.map_or("pace", Blocked::label);
-            for (_, count) in waiting.iter_mut().filter(|(name, _)| *name == label) {
+            for (_, count) in REASONS.iter().zip(&mut waiting).filter(|(name, _)| **name == label) {
                 *count += length;
             }
         }
-        for (reason, count) in waiting {
-            metrics().starts_waiting(reason, count);
+        for ((reason, before), now) in REASONS.iter().zip(state.told).zip(waiting) {
+            metrics().starts_waiting(reason, before, now);
         }
+        state.told = waiting;
         let called = first.and_then(|(number, asked)| {
             let called = state.leave(&asked, number)?;
             Some((called, self.grant(state, &asked.place, now)))
