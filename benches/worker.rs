@@ -1,8 +1,10 @@
 //! The worker alone: jobs that do nothing, from a gateway emulator in a process of its own, so that this process's CPU is
 //! the worker's.
 //!
-//! First, before there was any load, `rss_idle_mib` with two job types and nothing to do, and `kib_per_job_in_flight`: what
-//! each of many jobs that run at once adds to the resident memory. For the ways jobs come (`stream`, `poll`, `both`) it prints `figure NAME_WAY VALUE UNIT`: `jobs_per_second` and
+//! First, before there was any load, `rss_idle_mib` with two job types and nothing to do, `switches_per_second_idle`, the
+//! context switches of all threads, and `kib_per_job_in_flight`: what each of many jobs that run at once adds to the
+//! resident memory. With `ZEEBE_ADDRESS`, a real engine: `lapsed_pickup_p50_seconds` and `lapsed_pickup_max_seconds` from the
+//! end of a lease that another worker let lapse to the job's begin at a worker that has nothing else to do. For the ways jobs come (`stream`, `poll`, `both`) it prints `figure NAME_WAY VALUE UNIT`: `jobs_per_second` and
 //! `cpu_us_per_job` with an engine that never runs out of jobs; `latency_p50_ms` and `latency_p99_ms` from push to
 //! acknowledgement at 1,000 jobs a second; `rss_mib` after that; `hoarded_jobs`, the most that a worker with 8 permits and
 //! jobs of 100 ms was given beyond its permits; `recovery_seconds` from the engine's return after an outage of 8 s to the first acknowledged job.
@@ -19,10 +21,12 @@ use std::time::{Duration, Instant};
 
 use deskhand::connector::{Call, Connector, Response};
 use deskhand::engine::credentials::Authority;
+use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::gateway::gateway_server::{Gateway, GatewayServer};
 use deskhand::engine::gateway::{
-    ActivateJobsRequest, ActivateJobsResponse, ActivatedJob, CompleteJobRequest, CompleteJobResponse, FailJobRequest,
-    FailJobResponse, StreamActivatedJobsRequest,
+    ActivateJobsRequest, ActivateJobsResponse, ActivatedJob, CompleteJobRequest, CompleteJobResponse,
+    CreateProcessInstanceRequest, DeployResourceRequest, FailJobRequest, FailJobResponse, Resource,
+    StreamActivatedJobsRequest,
 };
 use deskhand::engine::{self, Engine};
 use deskhand::mapping::Mapper;
@@ -58,6 +62,11 @@ const LONG_WORK: Duration = Duration::from_secs(3600);
 const NO_JOBS: u64 = 1;
 const OUTAGE: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nothing happens while context switches are counted.
+const REST: Duration = Duration::from_secs(30);
+/// Leases that lapse, and the time between two of them: not in step with anybody's polls.
+const LAPSED: u32 = 30;
+const LAPSES_EVERY: Duration = Duration::from_millis(1300);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -68,6 +77,12 @@ fn main() -> Outcome {
     }
     runtime.block_on(async {
         measure_memory().await?;
+        match std::env::var("ZEEBE_ADDRESS") {
+            Ok(engine) => measure_lapsed(&engine).await?,
+            Err(_) => {
+                println!("not measured without ZEEBE_ADDRESS: lapsed_pickup_p50_seconds, lapsed_pickup_max_seconds")
+            }
+        }
         for way in ["stream", "poll", "both"] {
             measure(way).await?;
             measure_hoarding(way).await?;
@@ -155,6 +170,13 @@ async fn measure_memory() -> Outcome {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let idle = rss_mib()?;
     println!("figure rss_idle_mib {idle:.1} MiB");
+    let before = own_switches()?;
+    tokio::time::sleep(REST).await;
+    let switches = (own_switches()? - before) as f64;
+    println!(
+        "figure switches_per_second_idle {:.1} 1/s",
+        switches / REST.as_secs_f64()
+    );
     drop(emulator);
     let mut emulator = Emulator::start(address, "both", 0)?;
     let give_up = Instant::now() + PATIENCE;
@@ -173,6 +195,80 @@ async fn measure_memory() -> Outcome {
     drop(emulator);
     stop.cancel();
     working.await?;
+    Ok(())
+}
+
+/// Another worker lets leases lapse, one by one: how soon does an idle one begin the jobs?
+async fn measure_lapsed(engine: &str) -> Outcome {
+    let mut gateway = GatewayClient::connect(engine.to_owned()).await?;
+    let diagram = format!(
+        r#"<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"
+          targetNamespace="bench"><process id="lapsed" isExecutable="true"><startEvent id="start"/>
+          <sequenceFlow id="to" sourceRef="start" targetRef="task"/><serviceTask id="task"><extensionElements>
+          <zeebe:taskDefinition type="{JOB_TYPE}"/></extensionElements></serviceTask></process></definitions>"#
+    );
+    let resources = vec![Resource {
+        name: "lapsed.bpmn".into(),
+        content: diagram.into_bytes(),
+    }];
+    let deployment = DeployResourceRequest {
+        resources,
+        ..DeployResourceRequest::default()
+    };
+    gateway.deploy_resource(deployment).await?;
+    let mut ends = HashMap::new();
+    let mut length = Duration::from_secs(15);
+    for _ in 0..LAPSED {
+        let instance = CreateProcessInstanceRequest {
+            bpmn_process_id: "lapsed".into(),
+            version: -1,
+            ..CreateProcessInstanceRequest::default()
+        };
+        gateway.create_process_instance(instance).await?;
+        length += LAPSES_EVERY;
+        let give_up = Instant::now() + PATIENCE;
+        let job = loop {
+            let poll = ActivateJobsRequest {
+                r#type: JOB_TYPE.into(),
+                worker: "lets lapse".into(),
+                timeout: i64::try_from(length.as_millis())?,
+                max_jobs_to_activate: 1,
+                request_timeout: -1,
+                ..ActivateJobsRequest::default()
+            };
+            let mut batches = gateway.activate_jobs(poll).await?.into_inner();
+            if let Some(job) = batches.message().await?.and_then(|batch| batch.jobs.into_iter().next()) {
+                break job;
+            }
+            if Instant::now() > give_up {
+                return Err("the engine gives no job".into());
+            }
+        };
+        ends.insert(job.key, job.deadline);
+    }
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let done = Arc::new(AtomicU64::new(0));
+    let (counter, begins) = (done.clone(), begun.clone());
+    let progress = Progress::watched_by(move |job, step| match step {
+        Step::Received => {
+            let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+            let late = i64::try_from(now).unwrap_or(i64::MAX) - ends.get(&job.key).copied().unwrap_or(0);
+            begins.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+        }
+        Step::Answered { .. } => {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        _ => {}
+    });
+    let (working, stop) = worker_at(engine.to_owned(), "both", PERMITS, Duration::ZERO, progress)?;
+    wait_for(&done, u64::from(LAPSED)).await?;
+    stop.cancel();
+    working.await?;
+    let mut late = std::mem::take(&mut *begun.lock().unwrap_or_else(PoisonError::into_inner));
+    late.sort_unstable();
+    let seconds = |at: usize| late.get(at).map_or(f64::NAN, |late| *late as f64 / 1000.0);
+    println!("figure lapsed_pickup_p50_seconds {:.2} s", seconds(late.len() / 2));
+    println!("figure lapsed_pickup_max_seconds {:.2} s", seconds(late.len() - 1));
     Ok(())
 }
 
@@ -209,8 +305,18 @@ fn work(
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
+    worker_at(format!("http://{address}"), way, permits, takes, progress)
+}
+
+fn worker_at(
+    address: String,
+    way: &'static str,
+    permits: usize,
+    takes: Duration,
+    progress: Progress,
+) -> Result<(JoinHandle<Ended>, CancellationToken), Box<dyn std::error::Error>> {
     let settings = engine::Settings {
-        address: format!("http://{address}"),
+        address,
         worker_name: "bench".into(),
         ..engine::Settings::default()
     };
@@ -261,6 +367,18 @@ fn own_cpu() -> Result<Duration, Box<dyn std::error::Error>> {
         nanoseconds += account.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Context switches of the threads of this process, waited for or not.
+fn own_switches() -> Result<u64, Box<dyn std::error::Error>> {
+    let mut switches = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        for line in status.lines().filter(|line| line.contains("ctxt_switches:")) {
+            switches += line.split_whitespace().nth(1).ok_or("no number")?.parse::<u64>()?;
+        }
+    }
+    Ok(switches)
 }
 
 fn rss_mib() -> Result<f64, Box<dyn std::error::Error>> {
@@ -439,17 +557,26 @@ struct Emulated {
 }
 
 /// Pushed jobs, as fast as the connection takes them or as they are made.
-struct Pushing(Arc<Shared>);
+struct Pushing {
+    shared: Arc<Shared>,
+    given: u32,
+}
 
 impl futures_util::Stream for Pushing {
     type Item = Result<ActivatedJob, Status>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.0.saturated {
-            return Poll::Ready(Some(Ok(self.0.job())));
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.shared.saturated {
+            // A few at a time, as a gateway does: what lies in our own server's buffers is not the worker's.
+            self.given = (self.given + 1) % 16;
+            if self.given == 0 {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Ok(self.shared.job())));
         }
-        self.0.pushed.register(context.waker());
-        match lock(&self.0.pushes).pop_front() {
+        self.shared.pushed.register(context.waker());
+        match lock(&self.shared.pushes).pop_front() {
             Some(job) => Poll::Ready(Some(Ok(job))),
             None => Poll::Pending,
         }
@@ -465,7 +592,10 @@ impl Gateway for Emulated {
         if request.into_inner().r#type == OTHER_JOB_TYPE {
             return Ok(Answer::new(Box::pin(tokio_stream::pending())));
         }
-        Ok(Answer::new(Box::pin(Pushing(self.shared.clone()))))
+        Ok(Answer::new(Box::pin(Pushing {
+            shared: self.shared.clone(),
+            given: 0,
+        })))
     }
 
     async fn activate_jobs(

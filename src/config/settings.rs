@@ -108,7 +108,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("worker.job_timeout", Kind::Duration, "5m", "How long the engine waits for a job's outcome; kept up by heartbeats while the job runs.")
         .or(&["CAMUNDA_WORKER_TIMEOUT"])
         .flag("job-timeout"),
-    setting("worker.poll_interval", Kind::Duration, "2500ms", "How often the backlog is asked for while nothing is found there."),
+    setting("worker.poll_interval", Kind::Duration, "2s", "How often the backlog is asked for while nothing is found there."),
     setting("worker.stream_enabled", Kind::Switch, "true", "Take pushed jobs. Without it all jobs come by polls.")
         .or(&["CAMUNDA_CLIENT_WORKER_STREAM_ENABLED", "ZEEBE_CLIENT_WORKER_STREAM_ENABLED"]),
     setting("worker.leases", Kind::Choice(&["off", "preferred", "required"]), "off", "Take jobs with a lease token (engines of 8.10 and later), so that the engine refuses commands of a worker that lost its job. A leased job is invisible to workers that do not lease: switch all workers of a job type together, after the engine's upgrade."),

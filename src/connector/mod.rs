@@ -48,6 +48,11 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// Ends when nothing goes on any more of what outlives its jobs; a worker that stops waits for it as long as it may.
+    fn after_jobs(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Does what the task asks for.
     ///
     /// Runs while the worker keeps the job's lease alive. It must be cancel-safe in this sense: when

@@ -105,13 +105,12 @@ impl Clock {
     }
 
     /// Returns when the clocks have run away from the timers: after a suspension, or when the wall clock was set. Looks
-    /// once a second.
-    pub async fn jumped(&self) {
-        const LOOK: Duration = Duration::from_secs(1);
+    /// again each time after such a pause.
+    pub async fn jumped(&self, pause: impl Fn() -> Duration) {
         const MUCH: Duration = Duration::from_millis(500);
         let mut before = self.now();
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(pause()).await;
             let now = self.now();
             let by_timer = now.timer.saturating_duration_since(before.timer);
             if now.since(&before).saturating_sub(by_timer) > MUCH {
@@ -159,10 +158,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_jump_is_noticed_and_ordinary_time_is_not() {
         let clock = Clock::chosen();
-        let quiet = tokio::time::timeout(Duration::from_secs(30), clock.jumped()).await;
+        let quiet = tokio::time::timeout(Duration::from_secs(30), clock.jumped(|| Duration::from_secs(1))).await;
         assert!(quiet.is_err());
         let waiting = clock.clone();
-        let noticed = tokio::spawn(async move { waiting.jumped().await });
+        let noticed = tokio::spawn(async move { waiting.jumped(|| Duration::from_secs(1)).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
         clock.suspend(Duration::from_secs(5));
         tokio::time::timeout(Duration::from_secs(2), noticed)

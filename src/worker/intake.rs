@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::age::Ages;
+use super::beats::Beats;
 use super::clock::Clock;
 use super::lease::Lease;
 use super::permits::{Permit, Pool};
@@ -31,8 +32,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const POLLS_ALONE_PAUSE: Duration = Duration::from_millis(10);
 /// How long an intake without a job sits on the last permit while another waits for it.
 const SHARE_TICKET: Duration = Duration::from_millis(100);
-/// How often it is noted that nothing was pushed.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is noted that nothing was pushed: with short leases and with long ones. The first job after a silence may
+/// be taken for older than it is by twice that.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2500)];
+/// As a part of the lease.
+const LOOK_AGAIN_PART: u32 = 40;
 const HAND_BACK_AT_ONCE: usize = 16;
 /// Pushed jobs that still lie in our buffers when we stop; a stream window holds a few hundred.
 const MOST_UNREAD: usize = 1_000;
@@ -66,6 +70,7 @@ pub(super) struct Intake {
     pool: Arc<Pool>,
     running: Arc<Running>,
     poll_interval: Duration,
+    beats: Beats,
     stream_enabled: bool,
 }
 
@@ -76,6 +81,7 @@ impl Intake {
         pool: Arc<Pool>,
         running: Arc<Running>,
         settings: &Settings,
+        beats: Beats,
     ) -> Self {
         Self {
             engine,
@@ -83,6 +89,7 @@ impl Intake {
             pool,
             running,
             poll_interval: settings.poll_interval,
+            beats,
             stream_enabled: settings.stream_enabled,
         }
     }
@@ -104,7 +111,9 @@ impl Intake {
         } else {
             POLLS_ALONE_PAUSE
         };
-        let mut backlog = Backlog::due_in(first, after_some);
+        let mut backlog = Backlog::due_in(first, after_some, self.beats);
+        let [shortest, longest] = LOOK_AGAIN;
+        let look_again = (self.subscription.lease / LOOK_AGAIN_PART).clamp(shortest, longest);
         let mut doubt = Doubt::from(0, self.poll_interval);
         loop {
             let permit = tokio::select! {
@@ -114,7 +123,7 @@ impl Intake {
             let idle = self.idle_pause(push.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
-                job = pushed(&mut push, &mut ages, &clock) => {
+                job = pushed(&mut push, &mut ages, &clock, look_again) => {
                     doubt = Doubt::from(backlog.hits, self.poll_interval);
                     self.begin_pushed(job, permit, &mut ages);
                 }
@@ -240,7 +249,7 @@ impl Intake {
 }
 
 /// The next pushed job; notes each time that there is none.
-async fn pushed(push: &mut Option<Push>, ages: &mut Ages, clock: &Clock) -> Job {
+async fn pushed(push: &mut Option<Push>, ages: &mut Ages, clock: &Clock, look_again: Duration) -> Job {
     let Some(push) = push else {
         return std::future::pending().await;
     };
@@ -255,7 +264,7 @@ async fn pushed(push: &mut Option<Push>, ages: &mut Ages, clock: &Clock) -> Job 
             }
             job
         });
-        if let Ok(job) = tokio::time::timeout(LOOK_AGAIN, looking).await {
+        if let Ok(job) = tokio::time::timeout(look_again, looking).await {
             return job;
         }
     }
@@ -327,20 +336,28 @@ async fn poll(engine: &Engine, subscription: &Subscription, running: &Arc<Runnin
 struct Backlog {
     asking: Option<JoinHandle<Found>>,
     at: Instant,
+    /// The pause while nothing is found, as it was when this was last looked at: longer while the stream is up.
+    idle: Duration,
+    beats: Beats,
     pause: Duration,
     /// The pause after a poll that found jobs, though not as many as it asked for.
     after_some: Duration,
+    /// The pause after the next poll that finds none: doubled each time, until we are at rest.
+    after_none: Duration,
     /// Polls that found jobs.
     hits: usize,
 }
 
 impl Backlog {
-    fn due_in(pause: Duration, after_some: Duration) -> Self {
+    fn due_in(pause: Duration, after_some: Duration, beats: Beats) -> Self {
         Self {
             asking: None,
             at: Instant::now() + pause,
+            idle: Duration::ZERO,
+            beats,
             pause: FIRST_PAUSE,
             after_some,
+            after_none: after_some,
             hits: 0,
         }
     }
@@ -350,37 +367,43 @@ impl Backlog {
         if let Some(asking) = &mut self.asking {
             let found = asking.await.unwrap_or(Found::Nothing);
             self.asking = None;
-            match found {
-                Found::Full => self.hits += 1,
-                Found::Some(jobs) if jobs > 0 => self.hits += 1,
-                _ => {}
-            }
-            let pause = self.pause_after(&found, idle);
-            self.at = Instant::now() + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
+            self.at = self.next_after(&found, idle);
         }
-        tokio::time::sleep_until(self.at.min(Instant::now() + idle)).await;
+        if idle < self.idle {
+            self.at = self.at.min(Instant::now() + idle);
+        }
+        self.idle = idle;
+        tokio::time::sleep_until(self.at).await;
     }
 
-    fn pause_after(&mut self, found: &Found, idle: Duration) -> Duration {
+    fn next_after(&mut self, found: &Found, idle: Duration) -> Instant {
+        let now = Instant::now();
+        let in_about = |pause: Duration| now + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
         match found {
-            Found::Full => {
-                self.pause = FIRST_PAUSE;
-                Duration::ZERO
-            }
+            Found::Nothing => return in_about(doubled(&mut self.pause, LONGEST_PAUSE)),
             Found::Some(0) => {
                 self.pause = FIRST_PAUSE;
-                idle
+                return match doubled(&mut self.after_none, idle) {
+                    pause if pause < idle => in_about(pause),
+                    _ => self.beats.next(now, idle),
+                };
             }
-            Found::Some(_) => self.after_some,
-            Found::Nothing => {
-                let pause = self.pause;
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                pause
-            }
+            Found::Full | Found::Some(_) => {}
+        }
+        self.hits += 1;
+        (self.pause, self.after_none) = (FIRST_PAUSE, self.after_some);
+        match found {
+            Found::Full => now,
+            _ => in_about(self.after_some),
         }
     }
 
     fn ask(&mut self, poll: JoinHandle<Found>) {
         self.asking = Some(poll);
     }
+}
+
+/// A pause, twice as long the next time.
+fn doubled(pause: &mut Duration, longest: Duration) -> Duration {
+    std::mem::replace(pause, (*pause * 2).min(longest))
 }

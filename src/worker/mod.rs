@@ -4,6 +4,7 @@
 //! on one page.
 
 mod age;
+mod beats;
 mod car_park;
 pub mod clock;
 mod hand_back;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +34,7 @@ use crate::engine::{Engine, Subscription};
 use crate::job::Job;
 use crate::metrics::metrics;
 use crate::progress::Progress;
+use beats::Beats;
 use car_park::CarPark;
 pub use clock::Clock;
 use hand_back::StreamsClosed;
@@ -76,7 +79,7 @@ impl Default for Settings {
             max_parked: 100_000,
             heartbeats_per_second: 200,
             job_timeout: Duration::from_secs(300),
-            poll_interval: Duration::from_millis(2500),
+            poll_interval: Duration::from_secs(2),
             stream_enabled: true,
             drain_grace: Duration::from_secs(30),
             leases: Leases::Off,
@@ -161,6 +164,7 @@ pub async fn run(
         }),
     ];
     let intakes = TaskTracker::new();
+    let beats = Beats::new();
     for connector in pipeline.connectors() {
         let subscription = Subscription {
             job_type: connector.job_type().to_owned(),
@@ -170,7 +174,7 @@ pub async fn run(
         };
         tracing::info!(job_type = subscription.job_type, "taking jobs");
         let pool = permits.pool(&subscription.job_type).clone();
-        let intake = Intake::new(engine.clone(), subscription, pool, running.clone(), &settings);
+        let intake = Intake::new(engine.clone(), subscription, pool, running.clone(), &settings, beats);
         intakes.spawn(supervised(intake, stop.clone()));
     }
     intakes.close();
@@ -184,7 +188,8 @@ pub async fn run(
     if waiting > 0 {
         tracing::info!(jobs = waiting, grace = ?settings.drain_grace, "stopping: running jobs may finish");
     }
-    if tokio::time::timeout(settings.drain_grace, tasks.wait()).await.is_err() {
+    let grace_ends = tokio::time::Instant::now() + settings.drain_grace;
+    if tokio::time::timeout_at(grace_ends, tasks.wait()).await.is_err() {
         let_go.cancel();
         // What is handed back waits for this too; its own time begins then.
         running.until_streams_are_seen_closed().await;
@@ -196,6 +201,8 @@ pub async fn run(
         let _ = one.await;
     }
     watch.abort();
+    let after_jobs = pipeline.connectors().map(|connector| connector.after_jobs());
+    let _ = tokio::time::timeout_at(grace_ends, join_all(after_jobs)).await;
     match running.held.count() + running.left.load(Ordering::Relaxed) {
         0 => Ended::Drained,
         left => Ended::Left(left),
@@ -223,8 +230,14 @@ async fn supervised(intake: Intake, stop: CancellationToken) {
 
 /// Wakes whoever counts on timers when the clocks have run away from them: after a suspension.
 async fn watch_clock(running: Arc<Running>) {
+    const WITH_JOBS: Duration = Duration::from_secs(1);
+    const WITHOUT: Duration = Duration::from_secs(5);
     loop {
-        running.clock.jumped().await;
+        let pause = || match running.held.count() {
+            0 => WITHOUT,
+            _ => WITH_JOBS,
+        };
+        running.clock.jumped(pause).await;
         tracing::warn!(
             "the clock jumped (this machine was suspended, or its clock was set): leases are looked at anew"
         );

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use deskhand::connector::Connector as _;
 use deskhand::connector::Place;
 use deskhand::connector::desktop_flow::{Settings, once};
 use deskhand::microsoft::dataverse::Guid;
@@ -263,6 +264,41 @@ async fn two_workers_that_start_the_same_leave_one_run_alive() {
     let left = json!(alive(&setting)[0].id.to_string());
     assert!(left == kept || same_second);
     assert!(runs.iter().all(|run| run.id >= alive(&setting)[0].id) || !same_second);
+}
+
+/// Its worker stood still between the last look and the write, for longer than its lease and its successor's patience.
+#[tokio::test]
+async fn a_start_that_was_lost_sight_of_with_its_job_is_looked_after_all_the_same() {
+    let mut sender = with_token_url();
+    sender.once.settle_time = Some(Duration::from_millis(2000));
+    let mut slow = world();
+    slow.clock.speed = 1.0;
+    let setting = Setting::of(slow, sender).await;
+    let late = Effect::DropThenProcess {
+        after: Span::milliseconds(1500),
+    };
+    setting.goes_wrong(RouteName::Run, late);
+    let lost = setting.start_task("triggerFlowRun", json!({}));
+    let lose = async {
+        until("the start was sent", || !setting.requests(RouteName::Run).is_empty()).await;
+        lost.abandoned.cancel();
+    };
+    let (done, ()) = tokio::join!(setting.call(&lost), lose);
+    assert_eq!(done.error().code.as_deref(), Some("ABANDONED"));
+    // The successor is as impatient as one is when the sender stood still for longer than it waits.
+    let mut successor = with_token_url();
+    successor.once.settle_time = Some(Duration::ZERO);
+    successor.once.visibility = Duration::from_millis(100);
+    let mut again = setting.start_task("triggerFlowRun", json!({}));
+    again.variables.extend(lost.journal.last().unwrap());
+    let kept = setting.call_by(&connector(successor), &again).await.response()["flowSessionId"].clone();
+    until("the lost start is executed", || setting.simulator.runs_started() == 2).await;
+    setting.connector.after_jobs().await;
+    let alive = alive(&setting);
+    assert_eq!(alive.len(), 1);
+    let runs = setting.simulator.sessions();
+    let same_second = runs[0].created[..19] == runs[1].created[..19];
+    assert!(json!(alive[0].id.to_string()) == kept || same_second);
 }
 
 #[tokio::test]

@@ -275,6 +275,10 @@ impl Connector for DesktopFlow {
         Some(self.turns.clone())
     }
 
+    fn after_jobs(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.once.undisputed())
+    }
+
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
         Box::pin(self.run(call))
     }

@@ -75,7 +75,7 @@ impl Starter<'_> {
                         let aftercare = self.aftercare(search);
                         let counts = aftercare.cancel_late(seen).await;
                         // A second start may have been under way as well.
-                        self.once.aftercare.spawn(async move { aftercare.watch(true).await });
+                        self.once.disputed.spawn(async move { aftercare.watch(true).await });
                         return Ok(counts);
                     }
                     // The first look after the settle time has to be followed by one after the visibility bound.

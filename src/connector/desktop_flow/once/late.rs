@@ -38,12 +38,18 @@ impl Aftercare {
     /// Looks at once and again when every row must be readable; meanwhile more often if another worker may have started,
     /// too. Late runs are cancelled as soon as they are seen. Gives the run that counts, if any was seen.
     pub(super) async fn watch(&self, disputed: bool) -> Option<Candidate> {
-        let until = Instant::now() + self.visibility;
-        let pause = if disputed {
-            DISPUTED.min(self.visibility)
-        } else {
-            self.visibility
-        };
+        let pause = if disputed { DISPUTED } else { self.visibility };
+        self.watch_until(Instant::now() + self.visibility, pause).await
+    }
+
+    /// Looks after a start that was lost sight of together with its job: until it can no longer be executed, which is after
+    /// `settled`, and its row must be readable.
+    pub(super) async fn watch_lost(&self, settled: Instant) {
+        self.watch_until(settled + self.visibility, DISPUTED).await;
+    }
+
+    async fn watch_until(&self, until: Instant, pause: Duration) -> Option<Candidate> {
+        let pause = pause.min(self.visibility);
         let mut counts = None;
         loop {
             let last = Instant::now() >= until;

@@ -70,8 +70,8 @@ pub struct Once {
     /// The newest moment of each organisation's clock that was seen, and when. The moment is in the past by then, which
     /// makes a search begin too early and never too late.
     clocks: Mutex<HashMap<String, (Timestamp, Instant)>>,
-    /// Looking after starts whose jobs are long gone.
-    aftercare: TaskTracker,
+    /// Looking after starts beside which another worker may have started.
+    disputed: TaskTracker,
     turns: Turns,
     audit: Audit,
     /// Tells when runs that are counted are over.
@@ -161,8 +161,18 @@ impl Once {
             turns,
             watcher,
             clocks: Mutex::default(),
-            aftercare: TaskTracker::new(),
+            disputed: TaskTracker::new(),
         }
+    }
+
+    /// Waits until no start is looked after any more beside which another worker may have started.
+    pub async fn undisputed(&self) {
+        if !self.disputed.is_empty() {
+            let starts = self.disputed.len();
+            tracing::info!(starts, "looking whether starts whose jobs were lost happened only once");
+        }
+        self.disputed.close();
+        self.disputed.wait().await;
     }
 
     fn saw_clock(&self, organization: &str, time: Option<Timestamp>) {

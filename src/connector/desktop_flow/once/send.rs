@@ -80,7 +80,11 @@ impl Starter<'_> {
             };
             tracing::warn!(job = self.call.job.key, %error, "it is not known whether the flow was started; finding out");
             self.report(Step::Start(StartPoint::Unclear));
-            if let Some(run) = self.clear_up(&start.intent, given_up).await? {
+            let cleared_up = self.clear_up(&start.intent, given_up).await;
+            if cleared_up.is_err() && self.lost() {
+                self.look_after_lost(&start, given_up);
+            }
+            if let Some(run) = cleared_up? {
                 let entry = self.entry(&run, ticket.attempt, start.intent.inputs.clone());
                 self.write_run(&entry, Map::new()).await;
                 self.say_adopted(&entry.run);
@@ -302,10 +306,13 @@ impl Starter<'_> {
         let intent = &start.intent;
         let search = self.search(start.token.stable().clone(), carrier, intent.flow, Some(intent.since));
         let aftercare = self.aftercare(search);
-        // The job was lost while the POST was under way: whoever has it now may have started, too.
-        let lost = self.call.abandoned.is_cancelled() || self.call.place.lease_left().is_zero();
         if !doubtful {
-            self.once.aftercare.spawn(async move { aftercare.watch(lost).await });
+            // The job was lost while the POST was under way: whoever has it now may have started, too.
+            if self.lost() {
+                self.once.disputed.spawn(async move { aftercare.watch(true).await });
+            } else {
+                tokio::spawn(async move { aftercare.watch(false).await });
+            }
             return Ok(started);
         }
         match aftercare.watch(true).await {
@@ -321,6 +328,28 @@ impl Starter<'_> {
             }
             _ => Ok(started),
         }
+    }
+}
+
+impl Starter<'_> {
+    fn lost(&self) -> bool {
+        self.call.abandoned.is_cancelled() || self.call.place.lease_left().is_zero()
+    }
+
+    /// The job is lost, and nobody knows what became of its start. Whoever has the job now may have looked for it before it
+    /// was executed, when this process stood still between the last look and the write: then its run is a second one, and
+    /// only we know that it may be there.
+    fn look_after_lost(&self, start: &Start, given_up: Instant) {
+        let intent = &start.intent;
+        let Some(carrier) = intent.carrier.clone().filter(|_| self.once.settings.guards.look) else {
+            return;
+        };
+        let search = self.search(start.token.stable().clone(), carrier, intent.flow, Some(intent.since));
+        let aftercare = self.aftercare(search);
+        let settled = given_up + self.once.settings.settles_within(intent.may_take);
+        self.once
+            .disputed
+            .spawn(async move { aftercare.watch_lost(settled).await });
     }
 }
 
