@@ -23,11 +23,10 @@ use crate::job::Job;
 use crate::metrics::{Way, metrics};
 
 /// The most that one poll asks for.
-const LARGEST_BATCH: usize = 32;
+const LARGEST_BATCH: usize = 128;
 /// With the stream down, the backlog is the only way: it is asked at least this often.
 const POLL_WITHOUT_STREAM: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a poll that found jobs, where no stream brings what has come meanwhile.
 const POLLS_ALONE_PAUSE: Duration = Duration::from_millis(10);
 /// How long an intake without a job sits on the last permit while another waits for it.
@@ -380,7 +379,7 @@ impl Backlog {
         let now = Instant::now();
         let in_about = |pause: Duration| now + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
         match found {
-            Found::Nothing => return in_about(doubled(&mut self.pause, LONGEST_PAUSE)),
+            Found::Nothing => return in_about(doubled(&mut self.pause, idle)),
             Found::Some(0) => {
                 self.pause = FIRST_PAUSE;
                 return match doubled(&mut self.after_none, idle) {
