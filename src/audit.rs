@@ -1,4 +1,4 @@
-//! The audit: one line of JSON for each start, adoption, cancelling and end of a desktop flow's run. Who asked for what
+//! The audit: one line of JSON for each start, adoption, cancelling and end of a desktop flow's run, and each message. Who asked for what
 //! with whose connection, and never a value that a process handed over.
 //!
 //! Lines go to a file, which is only appended to and opened again when it was moved away (rotated); without one they are
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::job::Job;
+use crate::message::Message;
 
 /// Longer texts (a name that a modeler wrote) are cut, characters.
 const LONGEST: usize = 300;
@@ -97,7 +98,25 @@ impl Audit {
 
     /// Writes a line.
     pub fn record(&self, event: Event<'_>, job: &Job, run: &str, task: &Task) {
-        let line = line(event, job, run, task).to_string();
+        self.append(&line(event, job, run, task));
+    }
+
+    /// Writes the line about a published message. Nobody has the job any more, so process and element are told by their
+    /// keys alone.
+    pub fn record_message(&self, message: &Message, process_instance: i64, element_instance: i64, flow: Option<&str>) {
+        self.append(&json!({
+            "time": Timestamp::now().to_string(),
+            "event": "message",
+            "tenant": message.tenant_id,
+            "processInstance": process_instance.to_string(),
+            "elementInstance": element_instance.to_string(),
+            "flow": flow,
+            "run": message.id,
+            "message": message.name.chars().take(LONGEST).collect::<String>(),
+        }));
+    }
+
+    fn append(&self, line: &Value) {
         let Some(file) = &self.file else {
             return tracing::info!(target: "audit", "{line}");
         };

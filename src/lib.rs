@@ -12,6 +12,7 @@
 //! | [`worker`]    | permits, running jobs, heartbeats, drain; `pipeline` is one job's way on one page       |
 //! | [`job`]       | an activated job, typed                                                                 |
 //! | [`outcome`]   | what can go wrong, and what the engine shall be told                                    |
+//! | [`message`]   | what a process gets that waits for the end of a run                                     |
 //! | [`progress`]  | the steps of a job as values: what the demo shows and operations count                  |
 //! | [`secrets`]   | references, providers, policy (who may send what where), redaction                      |
 //! | [`connector`] | what one job type means: `http_json`, `desktop_flow`                                    |
@@ -38,6 +39,7 @@ pub mod http;
 pub mod iso_duration;
 pub mod job;
 pub mod mapping;
+pub mod message;
 pub mod metrics;
 pub mod microsoft;
 pub mod outcome;

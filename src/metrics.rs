@@ -104,6 +104,7 @@ pub struct Metrics {
     policy_refusals: Counters,
     credential_ends: Gauges,
     late_starts: Counters,
+    messages: Counters,
     http_requests: Counters,
     http_seconds: Times,
     hosts: Mutex<HashSet<String>>,
@@ -246,6 +247,11 @@ impl Metrics {
                 "Runs that were started late beside another one of the same task: cancelled, over before that, or alive",
                 // Shown from the start: an alert sees no rise in a number that begins with one.
                 begun_at_zero("result", &["cancelled", "ended", "alive"])
+            ),
+            messages: registered!(
+                "messages_published",
+                "Messages about ended runs, by what became of them: new, already there, refused, denied, unheard",
+                begun_at_zero("result", &["new", "already", "refused", "denied", "unheard"])
             ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
@@ -410,6 +416,11 @@ impl Metrics {
     /// A run that was started late beside another one was `cancelled`, had `ended` before that, or is still `alive`.
     pub fn late_start(&self, result: &str) {
         add(&self.late_starts, &[("result", result)]);
+    }
+
+    /// A message about the end of a run was published, or not: `new`, `already`, `refused`, `denied`, `unheard`.
+    pub fn message(&self, result: &str) {
+        add(&self.messages, &[("result", result)]);
     }
 
     /// A token endpoint was asked.

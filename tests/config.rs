@@ -4,6 +4,8 @@
 
 #[path = "config/identities.rs"]
 mod identities;
+#[path = "config/messages.rs"]
+mod messages;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -53,12 +53,17 @@ fn findings(output: &Output) -> Vec<(String, u64, String)> {
 #[test]
 fn the_examples_have_no_errors() {
     let output = lint(
-        &["--no-secrets", "examples/book-invoice.bpmn", "examples/classic.bpmn"],
+        &[
+            "--no-secrets",
+            "examples/book-invoice.bpmn",
+            "examples/classic.bpmn",
+            "examples/invoice-by-message.bpmn",
+        ],
         &[],
     );
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("2 files, 0 errors"), "{text}");
+    assert!(text.contains("3 files, 0 errors"), "{text}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::http;
 use crate::http::token::Tokens;
 use crate::mapping::Mapper;
 use crate::progress::Progress;
-use crate::runs::callback::{Peers, Receiver};
+use crate::runs::callback::{Peers, Published, Receiver};
 use crate::runs::turns::Turns;
 use crate::secrets::Known;
 use crate::secrets::allow_list::AllowList;
@@ -103,7 +103,12 @@ pub(super) async fn run(args: Args) -> ExitCode {
                 }
                 Err(_) => None,
             };
-            let receiver = Receiver::with_peers(watcher, peers);
+            let hints = parts.pipeline.connectors().find_map(|connector| connector.outbox());
+            let published = hints.map(|outbox| Published {
+                tokens: config.connectors.desktop_flow.once.tokens.clone(),
+                hints: outbox.hints().clone(),
+            });
+            let receiver = Receiver::with_peers(watcher, peers, published);
             if let Err(error) = receiver.listen(callback.listen).await {
                 return not_started("the receiver of callbacks", callback.listen, &error);
             }

@@ -7,6 +7,7 @@ mod callback;
 mod engine;
 mod file;
 mod identities;
+mod messages;
 pub mod reference;
 pub mod rehearsal;
 pub mod settings;
@@ -139,6 +140,8 @@ impl Config {
         let cloud = Cloud::named(s.choice("secrets.cloud")).unwrap_or_default();
         let organizations = s.organizations("secrets.organizations", cloud);
         let identities = identities::identities(s, cloud);
+        let plain_http_hosts = s.list("desktop_flow.plain_http_hosts");
+        let outbox = messages::settings(s, &identities, &plain_http_hosts);
         Self {
             network,
             key_vault: stores::key_vault(s, &identities),
@@ -221,7 +224,8 @@ impl Config {
                     turns: turns::settings(s),
                     audit: Audit::new(s.optional("audit.file").map(PathBuf::from)),
                     authority: cloud.authority(),
-                    plain_http_hosts: s.list("desktop_flow.plain_http_hosts"),
+                    outbox,
+                    plain_http_hosts,
                     ..connector::desktop_flow::Settings::default()
                 },
                 identities: None,

@@ -19,7 +19,7 @@ use crate::microsoft::entra;
 use crate::outcome::JobError;
 use crate::secrets::hosts::HostPattern;
 use crate::secrets::policy::matches_any;
-use crate::secrets::{SecretScope, Secrets};
+use crate::secrets::{Known, SecretScope, Secrets};
 use crate::spelling::nearest;
 
 /// An identity as operations describe it. Texts of credentials may hold references like `{{secrets.NAME}}`.
@@ -250,14 +250,28 @@ impl Identities {
         self.secrets.text(text, &NOBODY).await
     }
 
+    /// Every secret value that was resolved for an identity or a task.
+    pub(super) fn known(&self) -> &Known {
+        self.secrets.known()
+    }
+
+    /// What a call that operations themselves make carries; whether the identity may go there was asked when the
+    /// configuration was read.
+    ///
+    /// # Errors
+    /// Says what went wrong, without a secret.
+    pub(super) async fn sign_in_for_operations(&self, name: &str, url: &Url) -> Result<Signed, String> {
+        let identity = self.find(name).map_err(|error| error.message)?;
+        let signed = identity.signed(url, &self.secrets, &NOBODY).await;
+        signed.map_err(|error| error.message)
+    }
+
     /// A token for a call that operations themselves make (a store of secrets, a check).
     ///
     /// # Errors
     /// Says what went wrong, without a secret.
     pub async fn token_for_operations(&self, name: &str, url: &Url) -> Result<SecretString, String> {
-        let identity = self.find(name).map_err(|error| error.message)?;
-        let signed = identity.signed(url, &self.secrets, &NOBODY).await;
-        match signed.map_err(|error| error.message)? {
+        match self.sign_in_for_operations(name, url).await? {
             Signed::Bearer(token) => Ok(token),
             Signed::Request(request) => {
                 let fetched = self.tokens.get(&request).await;

@@ -27,6 +27,7 @@ use crate::runs::turns::Turns;
 use crate::secrets::redaction::Secret;
 use crate::secrets::{Bound, Policy, Redactor};
 use desktop_flow::DesktopFlow;
+use desktop_flow::outbox::Outbox;
 use http_json::HttpJson;
 use identity::Identities;
 
@@ -51,6 +52,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Ends when nothing goes on any more of what outlives its jobs; a worker that stops waits for it as long as it may.
     fn after_jobs(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// What publishes the ends of runs, if this connector starts any that are waited for by a message.
+    fn outbox(&self) -> Option<Outbox> {
+        None
     }
 
     /// Does what the task asks for.

@@ -12,6 +12,7 @@ pub mod intake;
 mod presence;
 mod probe;
 pub mod processes;
+mod publish;
 mod upkeep;
 
 use std::path::PathBuf;

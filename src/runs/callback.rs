@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::budget::Budget;
+use super::hints::Hints;
+use super::message::{Found, Mark};
 use super::token::{Token, Tokens};
 use super::watcher::{Hint, Watcher};
 use crate::http::header::HeaderValue;
@@ -50,11 +52,20 @@ const PEER_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Receiver {
     watcher: Watcher,
     peers: Option<Peers>,
+    published: Option<Published>,
     budget: Mutex<Budget>,
     heard: AtomicU64,
     strange: AtomicU64,
     limited: AtomicU64,
     passed: AtomicU64,
+}
+
+/// Runs whose ends are published, whoever started them.
+pub struct Published {
+    /// Only what carries a token and a mark of ours is followed.
+    pub tokens: Tokens,
+    /// Where to.
+    pub hints: Hints,
 }
 
 /// Other replicas, one of which may wait for a run that nobody here waits for.
@@ -88,14 +99,15 @@ struct Body {
 impl Receiver {
     /// A receiver that hurries this watcher.
     pub fn new(watcher: Watcher) -> Arc<Self> {
-        Self::with_peers(watcher, None)
+        Self::with_peers(watcher, None, None)
     }
 
-    /// The same, which passes callbacks for runs that it does not know to peers.
-    pub fn with_peers(watcher: Watcher, peers: Option<Peers>) -> Arc<Self> {
+    /// The same, which passes callbacks for runs that it does not know to peers, and hurries what publishes ends of runs.
+    pub fn with_peers(watcher: Watcher, peers: Option<Peers>, published: Option<Published>) -> Arc<Self> {
         Arc::new(Self {
             watcher,
             peers,
+            published,
             budget: Mutex::new(Budget::new(PER_SECOND, BURST)),
             heard: AtomicU64::new(0),
             strange: AtomicU64::new(0),
@@ -131,7 +143,7 @@ impl Receiver {
         }
     }
 
-    fn take(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> StatusCode {
+    fn take(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> StatusCode {
         let full = self
             .budget
             .lock()
@@ -142,7 +154,7 @@ impl Receiver {
             self.limited.fetch_add(1, Ordering::Relaxed);
             return StatusCode::SERVICE_UNAVAILABLE;
         }
-        let read = read(path, headers, body);
+        let read = read(uri.path(), headers, body);
         let hint = read
             .as_ref()
             .map(|(run, token)| self.watcher.hint(*run, &token.nonce()));
@@ -152,7 +164,10 @@ impl Receiver {
         {
             self.passed.fetch_add(1, Ordering::Relaxed);
         }
+        let wanted = |token: &Token| self.published.as_ref().is_some_and(|one| one.follows(uri, token));
+        let followed = matches!((&read, hint), (Some((_, token)), Some(Hint::Unknown)) if wanted(token));
         match hint {
+            _ if followed => self.heard.fetch_add(1, Ordering::Relaxed),
             Some(Hint::Followed) => self.heard.fetch_add(1, Ordering::Relaxed),
             Some(Hint::Unproven) => {
                 tracing::info!("a callback names a run that is waited for, but not its token: it is ignored");
@@ -161,6 +176,17 @@ impl Receiver {
             Some(Hint::Unknown) | None => self.strange.fetch_add(1, Ordering::Relaxed),
         };
         StatusCode::ACCEPTED
+    }
+}
+
+impl Published {
+    /// Is the end of this run to be published? Then it is looked for soon.
+    fn follows(&self, uri: &Uri, token: &Token) -> bool {
+        let wanted = matches!(Mark::find(&uri.to_string(), &self.tokens, token), Found::Wanted(_));
+        if wanted {
+            self.hints.give();
+        }
+        wanted
     }
 }
 
@@ -227,7 +253,7 @@ fn read(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<(Guid, Token)> {
 }
 
 async fn received(State(receiver): State<Arc<Receiver>>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
-    receiver.take(uri.path(), &headers, &body)
+    receiver.take(&uri, &headers, &body)
 }
 
 #[cfg(test)]
@@ -283,7 +309,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_turned_away() {
         let receiver = Receiver::new(Watcher::new(crate::runs::watcher::Settings::default()));
-        let answers: Vec<StatusCode> = (0..1500).map(|_| receiver.take("/x", &HeaderMap::new(), b"")).collect();
+        let answers: Vec<StatusCode> = (0..1500)
+            .map(|_| receiver.take(&Uri::from_static("/x"), &HeaderMap::new(), b""))
+            .collect();
         assert_eq!(answers[0], StatusCode::ACCEPTED);
         assert_eq!(answers[1400], StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(receiver.figures().limited, 500);

@@ -110,6 +110,11 @@ impl Tokens {
         })
     }
 
+    /// What proves that a text beside this token was written by us, or by a replica with the same namespace and key.
+    pub fn seal(&self, token: &Token, text: &str) -> String {
+        digits(&self.key, &["seal", &token.to_string(), text], STABLE_DIGITS)
+    }
+
     /// A digest by which equal inputs are recognised and from which none can be read.
     pub fn digest(&self, inputs: &str) -> String {
         digits(&self.key, &["inputs", inputs], STABLE_DIGITS)

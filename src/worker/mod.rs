@@ -13,6 +13,7 @@ mod hold;
 mod intake;
 mod judge;
 mod lease;
+mod messages;
 mod output;
 mod parked;
 pub mod permits;
@@ -163,6 +164,7 @@ pub async fn run(
             async move { running.parked.clone().bring_back(&running, &over).await }
         }),
     ];
+    let published = tokio::spawn(messages::publish(engine.commands(), pipeline.clone()));
     let intakes = TaskTracker::new();
     let beats = Beats::new();
     for connector in pipeline.connectors() {
@@ -179,6 +181,8 @@ pub async fn run(
     }
     intakes.close();
     intakes.wait().await;
+    // What is not published yet is found by whoever comes after us.
+    published.abort();
     running.streams_closed.now();
     let lapsing = running.parked.hand_back(&running).await;
     running.left.fetch_add(lapsing, Ordering::Relaxed);

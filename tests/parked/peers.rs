@@ -21,7 +21,7 @@ fn tokens() -> Tokens {
 fn another(peers: &[String]) -> Arc<Receiver> {
     let urls = peers.iter().map(|peer| peer.parse().unwrap()).collect();
     let peers = Peers::new(urls, Client::new().unwrap(), tokens());
-    Receiver::with_peers(Watcher::new(Settings::default()), peers)
+    Receiver::with_peers(Watcher::new(Settings::default()), peers, None)
 }
 
 async fn call(url: String, run: &str) -> u16 {

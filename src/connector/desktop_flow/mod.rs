@@ -23,7 +23,8 @@
 //! `clientAuthentication`, `scopes`, `audience`); or `identity` in place of `authentication`. Beside them:
 //!
 //! - a start: `workflowId` or `workflowName`, `connectionName`, `connectionType`, `runMode`, `runPriority`, `runTimeout`
-//!   (seconds), `inputs` or `runInputs`, `callbackUrl`;
+//!   (seconds), `inputs` or `runInputs`, `callbackUrl`; of `triggerFlowRun` also `waitFor`, `messageName`,
+//!   `messageTimeToLive` ([`outbox`]);
 //! - a wait: `maxQueueWait`, `maxWait`, `pollInterval` (the longest pause between two looks), all ISO 8601;
 //! - a run: `flowSessionId`; outputs: `outputsMaxBytes`, `saveTo`;
 //! - a list: `select`, `filter`, `orderBy`, `top`, `includeDrafts`.
@@ -36,6 +37,7 @@ mod fields;
 mod input;
 mod look_up;
 pub mod once;
+pub mod outbox;
 mod outputs;
 mod parked;
 pub(crate) mod refusals;
@@ -57,6 +59,7 @@ use tokio::time::Instant;
 
 use self::input::{Input, Operation, Start, VARIABLES};
 use self::once::Once;
+use self::outbox::Outbox;
 use self::parked::{Canceller, Woke};
 use self::schemas::Schemas;
 use super::http_json::Starts;
@@ -70,6 +73,7 @@ use crate::microsoft::dataverse::{Dataverse, Gates, Guid, Timeouts};
 use crate::microsoft::entra;
 use crate::outcome::JobError;
 use crate::progress::Step;
+use crate::runs::hints::Hints;
 use crate::runs::turns::{self, Turns};
 use crate::runs::{Pace, Watcher, journal, watcher};
 use crate::secrets::Policy;
@@ -94,6 +98,8 @@ pub struct Settings {
     pub turns: turns::Settings,
     /// Where it is noted what was started, adopted, cancelled, and has ended.
     pub audit: Audit,
+    /// Where and how ends of runs are published as messages.
+    pub outbox: outbox::Settings,
     /// How often a run is looked at.
     pub pace: Pace,
     /// How long a run that was just started may be unreadable before it counts as lost.
@@ -119,6 +125,7 @@ impl Default for Settings {
             once: once::Settings::default(),
             turns: turns::Settings::default(),
             audit: Audit::default(),
+            outbox: outbox::Settings::default(),
             pace: Pace::default(),
             missing_grace: Duration::from_secs(30),
             queries_per_second: 10.0,
@@ -143,6 +150,7 @@ pub struct DesktopFlow {
     schemas: Schemas,
     once: Arc<Once>,
     turns: Turns,
+    hints: Hints,
     identities: Option<Arc<Identities>>,
 }
 
@@ -173,6 +181,7 @@ impl DesktopFlow {
             watcher,
             once,
             turns,
+            hints: Hints::default(),
             identities: None,
         }
     }
@@ -229,6 +238,7 @@ impl DesktopFlow {
             canceller: &self.canceller,
             schemas: &self.schemas,
             once: &self.once,
+            hints: &self.hints,
             audit: &self.settings.audit,
             task,
             began,
@@ -279,6 +289,20 @@ impl Connector for DesktopFlow {
         Box::pin(self.once.undisputed())
     }
 
+    fn outbox(&self) -> Option<Outbox> {
+        let identities = self.identities.clone()?;
+        (!self.settings.outbox.targets.is_empty()).then(|| Outbox {
+            settings: self.settings.outbox.clone(),
+            tokens: self.settings.once.tokens.clone(),
+            hints: self.hints.clone(),
+            http: self.http.clone(),
+            gates: self.gates.clone(),
+            timeouts: self.settings.timeouts,
+            identities,
+            audit: self.settings.audit.clone(),
+        })
+    }
+
     fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Response, JobError>> {
         Box::pin(self.run(call))
     }
@@ -293,6 +317,8 @@ struct Session<'a> {
     canceller: &'a Canceller,
     schemas: &'a Schemas,
     once: &'a Once,
+    /// Who hears of the ends of runs that are to be published.
+    hints: &'a Hints,
     audit: &'a Audit,
     /// What the audit says about its runs.
     task: Task,
@@ -321,6 +347,9 @@ impl Session<'_> {
             _ => None,
         };
         let started = self.start_or_adopt(start, called).await?;
+        if start.message.is_some() {
+            self.has_its_end_published(&started)?;
+        }
         Ok(json!({
             "flowSessionId": started.entry.run,
             "licenseCheck": started.license_check,

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::microsoft::dataverse::Guid;
 use crate::outcome::JobError;
+use crate::runs::journal;
+use crate::runs::message::Mark;
+use crate::runs::token::Token;
 
 impl Session<'_> {
     /// The run of this entry into the task: adopted if there is one, else started. `called` is leave to start that was
@@ -35,10 +38,35 @@ impl Session<'_> {
                     request: start.request.clone(),
                     token_input: start.token_input.clone(),
                     exclusive: start.exclusive,
+                    message: start.message.as_ref().map(|message| Mark {
+                        name: message.name.clone(),
+                        time_to_live: message.time_to_live,
+                        tenant_id: self.call.job.tenant_id.clone(),
+                    }),
                 };
                 starter.start(ticket, &wanted).await
             }
         }
+    }
+
+    /// The run says itself what is to be published of it; it is watched so that this happens soon.
+    ///
+    /// # Errors
+    /// When it is a run that a person named, which nobody started with a message in mind.
+    pub(super) fn has_its_end_published(&self, started: &Started) -> Result<(), JobError> {
+        let entry = &started.entry;
+        let Some(token) = entry.token.as_deref().and_then(Token::parse) else {
+            return Err(JobError::input(format!(
+                "`waitFor` is `message`, but run {} was adopted because the variable `{}` says so, and carries nothing by \
+                 which its end could be published: the message would never come. Wait for this run with \
+                 `getStatusOfFlowRun`, or have the flow started again.",
+                entry.run,
+                journal::DECISION
+            )));
+        };
+        self.hints
+            .watch(self.watcher, &self.starter().watched(entry.run, Some(token.nonce())));
+        Ok(())
     }
 
     /// The inputs against the flow's schema: a run that must fail is not started. Where the schema cannot be read, Dataverse

@@ -248,6 +248,7 @@ impl HttpJson {
             refused: &refused,
         };
         let wanted = Wanted {
+            message: None,
             flow,
             flow_name: None,
             request,

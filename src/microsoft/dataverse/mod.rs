@@ -5,6 +5,7 @@
 //! have in common, and which alone repeats anything: once, after a 401, with a fresh token.
 
 mod codes;
+pub mod ended;
 mod error;
 pub mod files;
 mod gate;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Settings;
 use crate::microsoft::dataverse::workflows::RunRequest;
 use crate::runs::journal::Carrier;
+use crate::runs::message;
 use crate::runs::token::Token;
 
 /// The parameter that a URL gets.
@@ -17,7 +18,7 @@ const LONGEST_URL: usize = 2000;
 
 impl Settings {
     /// What will carry the token of a start; an input of the flow is not looked at.
-    pub(super) fn carrier_of(&self, request: &RunRequest) -> Option<Carrier> {
+    pub(in crate::connector::desktop_flow) fn carrier_of(&self, request: &RunRequest) -> Option<Carrier> {
         let carries = match &request.callback_url {
             Some(_) => self.append_token,
             None => self.callback_url.is_some() || self.token_url.is_some(),
@@ -26,11 +27,11 @@ impl Settings {
     }
 }
 
-/// Puts the token where it can travel.
+/// Puts the token where it can travel, and the mark of a wanted message beside it in a URL.
 pub(super) fn dressed(
     mut request: RunRequest,
     token_input: Option<&str>,
-    token: &Token,
+    (token, mark): (&Token, Option<&str>),
     settings: &Settings,
 ) -> (RunRequest, Option<Carrier>) {
     let mut carrier = None;
@@ -41,11 +42,15 @@ pub(super) fn dressed(
         carrier = Some(Carrier::Input(name.to_owned()));
     }
     let url = match (&request.callback_url, &settings.callback_url, &settings.token_url) {
-        (Some(own), _, _) if settings.append_token => Some(with_parameter(own, token)),
+        (Some(own), _, _) if settings.append_token => Some(with_parameter(own, PARAMETER, token)),
         (Some(_), _, _) => None,
         (None, Some(receiver), _) => Some(format!("{}/{token}", receiver.trim_end_matches('/'))),
-        (None, None, Some(url)) => Some(with_parameter(url, token)),
+        (None, None, Some(url)) => Some(with_parameter(url, PARAMETER, token)),
         (None, None, None) => None,
+    };
+    let url = match (url, mark) {
+        (Some(url), Some(mark)) => Some(with_parameter(&url, message::PARAMETER, &mark)),
+        (url, _) => url,
     };
     if let Some(url) = url.filter(|url| url.chars().count() <= LONGEST_URL) {
         request.callback_url = Some(url);
@@ -55,7 +60,7 @@ pub(super) fn dressed(
 }
 
 /// As text: nothing else of the URL may change, since it may be signed.
-fn with_parameter(url: &str, token: &Token) -> String {
+fn with_parameter(url: &str, name: &str, value: &impl std::fmt::Display) -> String {
     let (address, fragment) = match url.split_once('#') {
         Some((address, fragment)) => (address, format!("#{fragment}")),
         None => (url, String::new()),
@@ -66,7 +71,7 @@ fn with_parameter(url: &str, token: &Token) -> String {
         Some((_, query)) if query.ends_with('&') => "",
         Some(_) => "&",
     };
-    format!("{address}{joint}{PARAMETER}={token}{fragment}")
+    format!("{address}{joint}{name}={value}{fragment}")
 }
 
 fn with_input(inputs: Option<&str>, name: &str, token: &Token) -> Option<String> {
@@ -123,7 +128,7 @@ mod tests {
             ),
             ("https://h/p?a=1&#top", "https://h/p?a=1&deskhandToken=@#top"),
         ] {
-            let (dressed, carrier) = dressed(request(Some(own)), None, &token, &Settings::default());
+            let (dressed, carrier) = dressed(request(Some(own)), None, (&token, None), &Settings::default());
             assert_eq!(dressed.callback_url, Some(with.replace('@', &token.to_string())));
             assert_eq!(carrier, Some(Carrier::CallbackUrl));
         }
@@ -136,7 +141,7 @@ mod tests {
             ("https://h/p", set(|settings| settings.append_token = false)),
             (long.as_str(), Settings::default()),
         ] {
-            let (dressed, carrier) = dressed(request(Some(own)), None, &token(), &settings);
+            let (dressed, carrier) = dressed(request(Some(own)), None, (&token(), None), &settings);
             assert_eq!((dressed.callback_url.as_deref(), carrier), (Some(own), None));
         }
     }
@@ -148,11 +153,11 @@ mod tests {
             settings.callback_url = Some("https://me/callback/".into());
             settings.token_url = Some("https://other/x".into());
         });
-        let (dressed_one, carrier) = dressed(request(None), None, &token, &both);
+        let (dressed_one, carrier) = dressed(request(None), None, (&token, None), &both);
         assert_eq!(dressed_one.callback_url, Some(format!("https://me/callback/{token}")));
         assert_eq!(carrier, Some(Carrier::CallbackUrl));
         let one = set(|settings| settings.token_url = Some("https://other/x".into()));
-        let (dressed_one, _) = dressed(request(None), None, &token, &one);
+        let (dressed_one, _) = dressed(request(None), None, (&token, None), &one);
         assert_eq!(
             dressed_one.callback_url,
             Some(format!("https://other/x?deskhandToken={token}"))
@@ -160,9 +165,31 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_stands_beside_the_token_wherever_that_is_in_a_url() {
+        let token = token();
+        let ours = set(|settings| settings.callback_url = Some("https://me/callback".into()));
+        for (own, settings, with) in [
+            (
+                Some("https://h/p#x"),
+                &Settings::default(),
+                "https://h/p?deskhandToken=@&deskhandMessage=m#x",
+            ),
+            (None, &ours, "https://me/callback/@?deskhandMessage=m"),
+        ] {
+            let (dressed, carrier) = dressed(request(own), None, (&token, Some("m")), settings);
+            assert_eq!(dressed.callback_url, Some(with.replace('@', &token.to_string())));
+            assert_eq!(carrier, Some(Carrier::CallbackUrl));
+        }
+        let long = format!("https://h/{}", "x".repeat(1800));
+        let mark = "m".repeat(200);
+        let (_, carrier) = dressed(request(Some(&long)), None, (&token, Some(&mark)), &Settings::default());
+        assert_eq!(carrier, None);
+    }
+
+    #[test]
     fn an_input_carries_the_token_and_the_others_stay_as_they_are() {
         let token = token();
-        let (dressed_one, carrier) = dressed(request(None), Some("Token"), &token, &Settings::default());
+        let (dressed_one, carrier) = dressed(request(None), Some("Token"), (&token, None), &Settings::default());
         assert_eq!(
             dressed_one.inputs,
             Some(format!(r#"{{"b":1,"a":2,"Token":"{token}"}}"#))

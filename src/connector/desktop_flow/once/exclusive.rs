@@ -28,7 +28,7 @@ impl Starter<'_> {
             self.report(Step::StartWaits { reason });
             // Meanwhile others may start.
             drop(turn);
-            let run = self.watched(earlier.id);
+            let run = self.watched(earlier.id, None);
             let until = Until::Over(self.once.watcher.clone(), Box::new(run.clone()));
             if let Some(asleep) = self.falls_asleep(until, ticket) {
                 return Err(asleep);

@@ -54,6 +54,7 @@ use crate::outcome::JobError;
 use crate::progress::{StartPoint, Step};
 use crate::runs::Watcher;
 use crate::runs::journal::{self, Carrier, Decision, Entry, Fate, Found, Intent};
+use crate::runs::message::Mark;
 use crate::runs::token::{Stable, Subject, Token};
 use crate::runs::turns::{Turn, Turns};
 
@@ -90,6 +91,8 @@ pub struct Wanted {
     pub token_input: Option<String>,
     /// Wait until earlier runs of this process instance and element are over?
     pub exclusive: bool,
+    /// The message that shall tell of the run's end. It travels in the callback URL, beside the token.
+    pub message: Option<Mark>,
 }
 
 /// A run of this entry into the task.

@@ -115,8 +115,20 @@ impl Starter<'_> {
             .tokens
             .fresh(self.subject(attempt))
             .map_err(|error| JobError::internal(format!("Nothing was started: {error}.")))?;
-        let (request, carrier) =
-            carrier::dressed(wanted.request.clone(), wanted.token_input.as_deref(), &token, settings);
+        let mark = wanted.message.as_ref();
+        let mark = mark.map(|mark| mark.sealed(&settings.tokens, &token));
+        let (request, carrier) = carrier::dressed(
+            wanted.request.clone(),
+            wanted.token_input.as_deref(),
+            (&token, mark.as_deref()),
+            settings,
+        );
+        if mark.is_some() && carrier != Some(Carrier::CallbackUrl) {
+            return Err(JobError::input(
+                "Nothing was started: `waitFor` is `message`, and the callback URL has no room for what says so (Dataverse \
+                 takes 2000 characters). Shorten `callbackUrl` or `messageName`.",
+            ));
+        }
         let intent = Intent {
             element_instance: self.call.job.element_instance_key,
             attempt,

@@ -19,7 +19,7 @@ use crate::outcome::JobError;
 use crate::progress::Step;
 use crate::runs::journal::{Fate, is_ours};
 use crate::runs::turns::{Asked, Connection, InLine, Place, Turn, Turns};
-use crate::runs::watcher::{Listener, Waiting};
+use crate::runs::watcher::{Listener, Nonce, Waiting};
 use crate::runs::{Bounds, Ended, Run, WaitError, Watcher};
 
 /// Longer than any run goes on: six hours in the queue, a day of script.
@@ -102,7 +102,7 @@ impl Starter<'_> {
 
     /// Counts a run that goes on; `turn` is what it was started with.
     pub(super) fn count(&self, place: &Place, run: Guid, turn: Option<Turn>) {
-        let run = self.watched(run);
+        let run = self.watched(run, None);
         self.once.turns.count(place, &run, turn, &self.once.watcher);
     }
 
@@ -113,7 +113,8 @@ impl Starter<'_> {
         }
     }
 
-    pub(super) fn watched(&self, run: Guid) -> Run {
+    /// A run to wait for as long as any goes on; `nonce` is what its callback brings.
+    pub fn watched(&self, run: Guid, nonce: Option<Nonce>) -> Run {
         Run {
             dataverse: self.dataverse.clone(),
             id: run,
@@ -122,7 +123,7 @@ impl Starter<'_> {
                 max_queue_wait: None,
                 longest_pause: None,
             },
-            nonce: None,
+            nonce,
         }
     }
 

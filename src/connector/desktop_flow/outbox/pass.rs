@@ -1,0 +1,175 @@
+//! One look at what ended: pages of runs come in, each is published, and what was seen is remembered for as long as the
+//! next looks will see it again.
+//!
+//! How far we have come is told by Dataverse's clock alone. Rows become readable later than they are dated, so each look
+//! begins a little before the one before it ended. What could not be published holds the beginning where it is.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep};
+
+use super::told::{Wanted, message};
+use super::{Outbox, Publisher, Target};
+use crate::message::Published;
+use crate::microsoft::dataverse::ended::{EndedPage, EndedRun};
+use crate::microsoft::dataverse::{Dataverse, Error, Guid};
+use crate::runs::Budget;
+use crate::runs::message::PARAMETER;
+
+/// Rows become readable later than they are dated, and the clocks of Dataverse's servers differ.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(3);
+/// Messages a second to the engine, and at once.
+const PER_SECOND: f64 = 50.0;
+const BURST: f64 = 50.0;
+/// Runs that are remembered; of others the engine says itself that it has their message.
+const MOST_REMEMBERED: usize = 100_000;
+/// A message that would have to be published again this shortly before the first one ends is not.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// What is known from one look to the next.
+pub(super) struct Round {
+    /// Everything that ended before this moment of Dataverse's clock is published. `None`: nothing was looked at yet.
+    since: Option<Timestamp>,
+    /// Runs that are done with, and when their rows were changed.
+    done: HashMap<Guid, Timestamp>,
+    budget: Budget,
+}
+
+/// What became of one run.
+enum Verdict {
+    /// Nothing is left to do.
+    Done,
+    /// It has to be looked at again, others can go on.
+    Later,
+}
+
+impl Round {
+    pub(super) fn new() -> Self {
+        Self {
+            since: None,
+            done: HashMap::new(),
+            budget: Budget::new(PER_SECOND, BURST),
+        }
+    }
+
+    async fn take_turn(&mut self) {
+        while let Some(pause) = self.budget.take() {
+            sleep(pause).await;
+        }
+    }
+
+    fn remember(&mut self, run: &EndedRun) {
+        if self.done.len() < MOST_REMEMBERED || self.done.contains_key(&run.id) {
+            self.done.insert(run.id, run.modified_on);
+        }
+    }
+}
+
+impl Outbox {
+    /// Looks once.
+    pub(super) async fn pass(
+        &self,
+        round: &mut Round,
+        target: &Target,
+        publisher: &dyn Publisher,
+    ) -> Result<(), String> {
+        let dataverse = self.dataverse(target).await?;
+        let unread = |error: Error| format!("ended runs cannot be asked for: {error}");
+        let since = match round.since {
+            Some(since) => since,
+            None => {
+                let now = dataverse.server_clock().await.map_err(unread)?;
+                let now = now.ok_or("Dataverse's answer does not say what time it is")?;
+                let back = SignedDuration::try_from(self.settings.look_back).unwrap_or(SignedDuration::MAX);
+                *round.since.insert(now.saturating_sub(back).unwrap_or(Timestamp::MIN))
+            }
+        };
+        let from = since.saturating_sub(OVERLAP).unwrap_or(since);
+        let namespace = self.tokens.of_namespace();
+        let mark = format!("{PARAMETER}=");
+        let first = dataverse.ended_called_back(from, &[&namespace, &mark]).await;
+        let mut page = first.map_err(unread)?;
+        let began = page.server_time;
+        let mut held: Option<Timestamp> = None;
+        loop {
+            let read = Instant::now();
+            for run in &page.runs {
+                match self.publish(round, &dataverse, run, (&page, read), publisher).await? {
+                    Verdict::Done => round.remember(run),
+                    Verdict::Later => held = Some(held.unwrap_or(run.modified_on).min(run.modified_on)),
+                }
+            }
+            // Should a later page fail, the next look need not begin with this one.
+            if let (None, Some(last)) = (held, page.runs.last()) {
+                round.since = round.since.max(Some(last.modified_on));
+            }
+            let Some(next) = page.next.take() else { break };
+            page = dataverse.ended_page(next).await.map_err(unread)?;
+        }
+        round.since = held.or(began.max(round.since)).or(round.since);
+        let kept = round.since.unwrap_or(from).saturating_sub(OVERLAP).unwrap_or(from);
+        round.done.retain(|_, modified| *modified >= kept);
+        match held {
+            None => Ok(()),
+            Some(_) => Err("the engine does not let us publish some of them".into()),
+        }
+    }
+
+    /// # Errors
+    /// Why the look has to end here.
+    async fn publish(
+        &self,
+        round: &mut Round,
+        dataverse: &Dataverse,
+        run: &EndedRun,
+        (page, read): (&EndedPage, Instant),
+        publisher: &dyn Publisher,
+    ) -> Result<Verdict, String> {
+        if round.done.contains_key(&run.id) {
+            return Ok(Verdict::Done);
+        }
+        let Some(wanted) = Wanted::of(run, &self.tokens) else {
+            return Ok(Verdict::Done);
+        };
+        // Published once more after the first message has ended, it might begin something anew. A row can be changed at
+        // any time after its run.
+        let age = age(run, page.server_time).map(|age| age + read.elapsed());
+        if age.is_some_and(|age| age + MARGIN > wanted.mark.time_to_live) {
+            tracing::debug!(run = %run.id, "this run ended longer ago than its message would live");
+            return Ok(Verdict::Done);
+        }
+        round.take_turn().await;
+        let redactor = self.identities.known().redactor();
+        let message = message(dataverse, run, &wanted.mark, &redactor)
+            .await
+            .map_err(|error| format!("why run {} failed cannot be asked for: {error}", run.id))?;
+        match publisher.publish(&message).await {
+            Published::New => {
+                tracing::info!(run = %run.id, message = message.name, status = run.status.label(), "the end of a run was published");
+                let (subject, flow) = (wanted.token.subject(), run.flow.map(|flow| flow.to_string()));
+                let (process, element) = (subject.process_instance, subject.element_instance);
+                self.audit.record_message(&message, process, element, flow.as_deref());
+                Ok(Verdict::Done)
+            }
+            Published::Already => Ok(Verdict::Done),
+            Published::Refused(why) => {
+                tracing::error!(run = %run.id, message = message.name, tenant = message.tenant_id, why, "the engine will never take the message about the end of this run: whoever waits for it must be helped by hand");
+                Ok(Verdict::Done)
+            }
+            Published::Denied(why) => {
+                tracing::warn!(run = %run.id, message = message.name, tenant = message.tenant_id, why, "the engine does not let us publish the end of a run");
+                Ok(Verdict::Later)
+            }
+            Published::Unheard(why) => Err(format!("the engine does not take messages: {why}")),
+        }
+    }
+}
+
+/// How long ago a run ended, by Dataverse's clock alone.
+fn age(run: &EndedRun, now: Option<Timestamp>) -> Option<Duration> {
+    let ended = run.completed_on.as_deref().and_then(|on| on.parse().ok());
+    let ended: Timestamp = ended.unwrap_or(run.modified_on);
+    Duration::try_from(now?.duration_since(ended)).ok()
+}
