@@ -3,6 +3,7 @@
 //! Nothing is sent before this has succeeded. Names are those of Camunda's Power Automate template where it has one.
 
 mod lists;
+mod message;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub use self::lists::RunListing;
+pub use self::message::WantedMessage;
 use super::Settings;
 use super::authentication::{self, Authentication};
 use super::failures::Actions;
@@ -80,14 +82,6 @@ pub struct Start {
     pub exclusive: bool,
     /// What the message about its end is called, and how long it lives; `None`: no message.
     pub message: Option<WantedMessage>,
-}
-
-/// A message about the end of a run.
-pub struct WantedMessage {
-    /// Its name.
-    pub name: String,
-    /// How long the engine keeps it, whole seconds.
-    pub time_to_live: Duration,
 }
 
 /// Which flow.
@@ -199,12 +193,6 @@ const DEFAULT_SCRIPT: Duration = Duration::from_secs(10_800);
 const LONGEST_QUEUE: Duration = Duration::from_secs(6 * 3600);
 /// Time for what happens around queue and script.
 const SLACK: Duration = Duration::from_secs(600);
-/// The message about a run's end, where the task names none.
-const DEFAULT_MESSAGE: &str = "desktopFlowEnded";
-/// Longest name of a message, characters.
-const LONGEST_MESSAGE_NAME: usize = 200;
-/// Shorter lives leave no time for another replica to publish what one that was killed did not.
-const SHORTEST_TIME_TO_LIVE: Duration = Duration::from_secs(600);
 /// Connection or connection reference.
 const CONNECTION_TYPES: &[(&str, u8)] = &[("1", 1), ("2", 2), ("connection", 1), ("connectionReference", 2)];
 
@@ -246,7 +234,7 @@ fn operation(
 ) -> Option<Operation> {
     match kind {
         Kind::RunAndWait => {
-            waits_itself(fields);
+            message::waits_itself(fields);
             let start = start(fields, organization);
             let script = start.as_ref().and_then(|start| start.request.timeout);
             let wait = wait(
@@ -258,7 +246,7 @@ fn operation(
         }
         Kind::Trigger => {
             let start = start(fields, organization);
-            let message = message(fields, start.as_ref(), organization, settings);
+            let message = message::wanted(fields, start.as_ref(), organization, settings);
             Some(Operation::TriggerFlowRun(Start { message, ..start? }))
         }
         Kind::Status => run(fields).map(Operation::GetStatusOfFlowRun),
@@ -352,66 +340,6 @@ fn start(fields: &mut Fields<'_>, organization: Option<&Organization>) -> Option
         exclusive,
         message: None,
     })
-}
-
-fn waits_for_message(fields: &mut Fields<'_>) -> bool {
-    fields.choice("waitFor", &[("message", true), ("nothing", false)]) == Some(true)
-}
-
-fn waits_itself(fields: &mut Fields<'_>) {
-    if waits_for_message(fields) {
-        fields.fault(
-            "waitFor",
-            "is for `triggerFlowRun`, whose task does not wait for the run: leave it empty, `runAndWait` waits itself",
-        );
-    }
-}
-
-/// The message that a task wants, if everything is there to publish it after whatever may happen to this process.
-fn message(
-    fields: &mut Fields<'_>,
-    start: Option<&Start>,
-    organization: Option<&Organization>,
-    settings: &Settings,
-) -> Option<WantedMessage> {
-    if !waits_for_message(fields) {
-        return None;
-    }
-    let identity = fields.text("identity");
-    match (&identity, organization) {
-        (None, _) => fields.fault(
-            "waitFor",
-            "needs an `identity` of the worker's: the end of the run is looked for when no task is at hand, so credentials \
-             of the task's own cannot be used",
-        ),
-        (Some(identity), Some(organization)) if !settings.outbox.covers(identity, organization) => {
-            let name = fields.shown("identity", identity);
-            let problem = format!(
-                "needs the ends of this organisation's runs to be looked for as the identity {name}, and they are not: \
-                 operations add it to the setting messages.outbox, e.g. \
-                 [\"rpa-prod@contoso.crm4.dynamics.com\"]"
-            );
-            fields.fault("waitFor", problem);
-        }
-        _ => {}
-    }
-    if start.is_some_and(|start| settings.once.carrier_of(&start.request).is_none()) {
-        fields.fault(
-            "waitFor",
-            "needs a callback URL for the run to carry what shall be published: `callbackUrl`, the worker's own receiver \
-             (callback.public_url), or desktop_flow.token_url",
-        );
-    }
-    let name = fields.text("messageName").unwrap_or_else(|| DEFAULT_MESSAGE.into());
-    if name.chars().count() > LONGEST_MESSAGE_NAME {
-        fields.fault(
-            "messageName",
-            format!("is longer than {LONGEST_MESSAGE_NAME} characters: it travels in the callback URL"),
-        );
-    }
-    let time_to_live = fields.duration("messageTimeToLive", SHORTEST_TIME_TO_LIVE);
-    let time_to_live = time_to_live.unwrap_or(settings.outbox.time_to_live);
-    Some(WantedMessage { name, time_to_live })
 }
 
 /// The inputs as JSON text. Modelers give a FEEL context; Camunda's template gives the text itself.
