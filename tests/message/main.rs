@@ -51,11 +51,10 @@ async fn a_callback_for_a_run_of_a_replica_that_is_gone_has_it_published_at_once
     let hooks = free_address();
     let first = Replica::of(&setting, Some(hooks), |flows| flows.outbox.every = NEVER);
     let run = setting.started(7, json!({})).await;
+    setting.until("a look", |setting| setting.passes() == 1).await;
     first.kill();
     let _second = Replica::of(&setting, Some(hooks), |flows| flows.outbox.every = NEVER);
-    setting
-        .until("the look at start", |setting| setting.passes() >= 2)
-        .await;
+    setting.until("a look at start", |setting| setting.passes() == 2).await;
     setting.runs_end();
     assert_eq!(setting.messages(1).await[0].id, run);
 }
@@ -260,10 +259,10 @@ async fn a_run_that_failed_is_published_with_its_reasons_short_enough_for_the_en
         .unwrap();
     let _replica = Replica::start(&setting);
     setting.started(7, json!({})).await;
-    setting.runs_end();
     // The reasons are asked for again when that fails.
     let fault = Fault::on(RouteName::Session, Effect::DropBeforeProcess);
-    setting.simulator.add_fault(fault).unwrap();
+    setting.simulator.add_fault(fault.times(2)).unwrap();
+    setting.runs_end();
     let told = setting.messages(1).await.remove(0).variables["desktopFlowRun"].take();
     assert_eq!(
         (told["succeeded"].clone(), told["status"].clone()),

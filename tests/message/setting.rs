@@ -18,7 +18,9 @@ use deskhand::microsoft::dataverse::Organization;
 use deskhand::progress::Progress;
 use deskhand::runs::callback::{Published, Receiver};
 use deskhand::runs::{Pace, token};
-use deskhand::sandbox::power_automate::{BOOK_INVOICE, CLIENT_ID, CONNECTION, CallbackMode, Simulator, World};
+use deskhand::sandbox::power_automate::{
+    BOOK_INVOICE, CLIENT_ID, CONNECTION, CallbackMode, RequestRecord, RouteName, Simulator, World,
+};
 use deskhand::secrets::{Policy, Secrets};
 use deskhand::worker::{self, Pipeline};
 use serde_json::{Value, json};
@@ -26,7 +28,8 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::support::gateway::{Command, FakeGateway, Offer, PATIENCE};
+use crate::support::gateway::{Command, FakeGateway, PATIENCE};
+use crate::support::messages::Offer;
 
 pub const NAMESPACE: &str = "the engine of these tests";
 /// Never in a test.
@@ -128,11 +131,16 @@ impl Setting {
         messages
     }
 
-    /// How often ended runs were asked for.
+    /// How often runs that ended lately were asked for; what ended long ago is asked for once more, apart.
     pub fn passes(&self) -> usize {
         let all = self.simulator.requests();
-        let ours = |query: &str| query.contains("deskhandMessage");
-        all.iter().filter(|request| ours(&format!("{request:?}"))).count()
+        let asks = |request: &&RequestRecord| {
+            let query = &request.query;
+            request.route == RouteName::Sessions
+                && query.contains("deskhandMessage")
+                && !query.contains("modifiedon%20lt")
+        };
+        all.iter().filter(asks).count()
     }
 
     /// Waits for two more looks: all that ended before is seen by then.

@@ -25,6 +25,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::connections::connections;
+use super::messages::{Messages, Offer};
 
 /// No test waits longer than this for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,19 +57,6 @@ pub enum Command {
     },
 }
 
-/// A message that was offered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Offer {
-    pub name: String,
-    pub correlation_key: String,
-    pub id: String,
-    pub time_to_live: Duration,
-    pub variables: serde_json::Value,
-    pub tenant: String,
-    /// How it was answered; a message whose id is known is refused as a real engine does it.
-    pub answer: Code,
-}
-
 /// A running fake gateway.
 pub struct FakeGateway {
     pub address: SocketAddr,
@@ -97,9 +85,7 @@ struct State {
     late: AtomicUsize,
     guard: Option<Guard>,
     commands: mpsc::Sender<Command>,
-    offers: Mutex<Vec<Offer>>,
-    /// What every message is answered with for now.
-    takes_no_messages: Mutex<Option<Status>>,
+    messages: Messages,
     transcript: Mutex<String>,
     go_away: Arc<Notify>,
 }
@@ -172,8 +158,7 @@ impl FakeGateway {
             late: AtomicUsize::new(0),
             guard: start.guard,
             commands: sender,
-            offers: Mutex::default(),
-            takes_no_messages: Mutex::default(),
+            messages: Messages::default(),
             transcript: Mutex::default(),
             go_away: go_away.clone(),
         });
@@ -323,7 +308,7 @@ impl FakeGateway {
 
     /// Every message that was offered, in order, taken or not.
     pub fn offers(&self) -> Vec<Offer> {
-        self.state.offers.lock().unwrap().clone()
+        self.state.messages.offers()
     }
 
     /// The messages that the engine has.
@@ -334,7 +319,7 @@ impl FakeGateway {
 
     /// From now on messages are answered with this; `None`: they are taken.
     pub fn takes_no_messages(&self, status: Option<Status>) {
-        *self.state.takes_no_messages.lock().unwrap() = status;
+        self.state.messages.refuse(status);
     }
 
     /// Every text that came with a command, in order, a line each.
@@ -588,28 +573,8 @@ impl Gateway for Fake {
         self.admit(&request)?;
         let request = request.into_inner();
         self.note(&[&request.variables]);
-        let mut offers = self.0.offers.lock().unwrap();
-        let same = |offer: &Offer| {
-            offer.answer == Code::Ok
-                && (&offer.name, &offer.correlation_key, &offer.id)
-                    == (&request.name, &request.correlation_key, &request.message_id)
-        };
-        let known = offers.iter().any(same);
-        let refusal = self.0.takes_no_messages.lock().unwrap().clone();
-        let refusal = refusal.or_else(|| known.then(|| Status::already_exists("a message with that id is there")));
-        offers.push(Offer {
-            name: request.name,
-            correlation_key: request.correlation_key,
-            id: request.message_id,
-            time_to_live: Duration::from_millis(request.time_to_live.unsigned_abs()),
-            variables: serde_json::from_str(&request.variables).expect("variables are JSON"),
-            tenant: request.tenant_id,
-            answer: refusal.as_ref().map_or(Code::Ok, Status::code),
-        });
-        match refusal {
-            Some(status) => Err(status),
-            None => Ok(Response::new(Default::default())),
-        }
+        self.0.messages.take(request)?;
+        Ok(Response::new(Default::default()))
     }
 
     async fn topology(&self, _: Request<TopologyRequest>) -> Result<Response<TopologyResponse>, Status> {

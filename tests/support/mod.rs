@@ -7,5 +7,6 @@ pub mod gateway;
 #[cfg(unix)]
 pub mod keycloak;
 pub mod ledger;
+pub mod messages;
 pub mod stage;
 pub mod worker;

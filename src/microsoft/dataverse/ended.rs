@@ -65,17 +65,24 @@ struct Row {
 }
 
 impl Dataverse {
-    /// The first page of the runs whose rows changed since this moment, that are over, and in whose callback URL all these
+    /// The first page of the runs whose rows changed since a moment and before another one, that are over, and in whose callback URL all these
     /// texts stand.
     ///
     /// # Errors
     /// [`Error`]; a link to the next page that leads out of the organisation is one.
-    pub async fn ended_called_back(&self, since: Timestamp, texts: &[&str]) -> Result<EndedPage, Error> {
+    pub async fn ended_called_back(
+        &self,
+        (since, until): (Timestamp, Option<Timestamp>),
+        texts: &[&str],
+    ) -> Result<EndedPage, Error> {
         // 6 is Suspended, which ends nothing. Whole seconds are what the column has.
         let mut filter = format!(
             "modifiedon ge {} and statuscode ge 4 and statuscode ne 6",
-            since.strftime("%Y-%m-%dT%H:%M:%SZ")
+            whole_seconds(since)
         );
+        if let Some(until) = until {
+            filter.push_str(&format!(" and modifiedon lt {}", whole_seconds(until)));
+        }
         for text in texts {
             filter.push_str(&format!(" and contains(callbackurl,{})", quoted(text)));
         }
@@ -113,6 +120,11 @@ impl Dataverse {
             next: page.next.map(|link| self.next_page(&link)).transpose()?,
         })
     }
+}
+
+/// As OData writes a moment.
+fn whole_seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 impl Row {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
 use self::pass::Round;
@@ -32,6 +33,10 @@ use crate::runs::token::Tokens;
 
 /// Looks are so far apart at least, however many hints there are.
 const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What ended within this time before the start is looked for first, as if we had been there. All that ended earlier is
+/// caught up with beside it, once: there may be much of it, and it must hold up nothing.
+const LATELY: Duration = Duration::from_secs(600);
 
 /// What operations may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,21 +115,40 @@ impl Outbox {
     }
 
     async fn look_at(&self, target: &Target, publisher: &dyn Publisher) {
+        let now = loop {
+            match self.clock(target).await {
+                Ok(now) => break now,
+                Err(problem) => said(target, &problem),
+            }
+            sleep_until(self.next(Instant::now())).await;
+        };
+        let ago = |back: Duration| now.saturating_sub(signed(back)).unwrap_or(Timestamp::MIN);
+        let lately = ago(LATELY.min(self.settings.look_back));
+        let before = Round::new(ago(self.settings.look_back), Some(lately));
+        tokio::join!(
+            self.follow(Round::new(lately, None), target, publisher),
+            self.catch_up(before, target, publisher)
+        );
+    }
+
+    /// What ended a while ago, perhaps while nobody was there.
+    async fn catch_up(&self, mut round: Round, target: &Target, publisher: &dyn Publisher) {
+        while let Err(problem) = self.pass(&mut round, target, publisher).await {
+            said(target, &problem);
+            sleep_until(self.next(Instant::now())).await;
+        }
+    }
+
+    /// What ends from now on.
+    async fn follow(&self, mut round: Round, target: &Target, publisher: &dyn Publisher) {
         let mut heard = self.hints.heard();
-        let mut round = Round::new();
         loop {
             heard.mark_unchanged();
             let began = Instant::now();
             if let Err(problem) = self.pass(&mut round, target, publisher).await {
-                tracing::warn!(
-                    organization = %target.organization.as_str(),
-                    identity = target.identity,
-                    problem,
-                    "not every message about ended runs was published; trying again in a while"
-                );
+                said(target, &problem);
             }
-            // Replicas do not look in step.
-            let next = began + self.settings.every.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let next = self.next(began);
             sleep_until(began + SHORTEST.min(self.settings.every)).await;
             tokio::select! {
                 biased;
@@ -132,6 +156,18 @@ impl Outbox {
                 () = sleep_until(next) => {}
             }
         }
+    }
+
+    /// Replicas do not look in step.
+    fn next(&self, began: Instant) -> Instant {
+        began + self.settings.every.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+
+    /// Dataverse's clock.
+    async fn clock(&self, target: &Target) -> Result<Timestamp, String> {
+        let now = self.dataverse(target).await?.server_clock().await;
+        let now = now.map_err(|error| format!("Dataverse's clock cannot be read: {error}"))?;
+        now.ok_or_else(|| "Dataverse's answer does not say what time it is".into())
     }
 
     /// A client for this look: secrets that operations rotated are read anew.
@@ -158,4 +194,17 @@ impl Outbox {
             self.timeouts,
         ))
     }
+}
+
+fn said(target: &Target, problem: &str) {
+    tracing::warn!(
+        organization = target.organization.as_str(),
+        identity = target.identity,
+        problem,
+        "not every message about ended runs was published; trying again in a while"
+    );
+}
+
+fn signed(back: Duration) -> SignedDuration {
+    SignedDuration::try_from(back).unwrap_or(SignedDuration::MAX)
 }

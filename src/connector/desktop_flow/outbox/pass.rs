@@ -30,8 +30,10 @@ const MARGIN: Duration = Duration::from_secs(60);
 
 /// What is known from one look to the next.
 pub(super) struct Round {
-    /// Everything that ended before this moment of Dataverse's clock is published. `None`: nothing was looked at yet.
-    since: Option<Timestamp>,
+    /// Nothing that ended before this moment of Dataverse's clock is looked for any more.
+    since: Timestamp,
+    /// Nor what ended after this one.
+    until: Option<Timestamp>,
     /// Runs that are done with, and when their rows were changed.
     done: HashMap<Guid, Timestamp>,
     budget: Budget,
@@ -42,13 +44,15 @@ enum Verdict {
     /// Nothing is left to do.
     Done,
     /// It has to be looked at again, others can go on.
-    Later,
+    Later(String),
 }
 
 impl Round {
-    pub(super) fn new() -> Self {
+    /// Runs that ended since then; those that ended after `until` are left to another round, which begins there.
+    pub(super) fn new(since: Timestamp, until: Option<Timestamp>) -> Self {
         Self {
-            since: None,
+            since,
+            until,
             done: HashMap::new(),
             budget: Budget::new(PER_SECOND, BURST),
         }
@@ -77,43 +81,37 @@ impl Outbox {
     ) -> Result<(), String> {
         let dataverse = self.dataverse(target).await?;
         let unread = |error: Error| format!("ended runs cannot be asked for: {error}");
-        let since = match round.since {
-            Some(since) => since,
-            None => {
-                let now = dataverse.server_clock().await.map_err(unread)?;
-                let now = now.ok_or("Dataverse's answer does not say what time it is")?;
-                let back = SignedDuration::try_from(self.settings.look_back).unwrap_or(SignedDuration::MAX);
-                *round.since.insert(now.saturating_sub(back).unwrap_or(Timestamp::MIN))
-            }
-        };
-        let from = since.saturating_sub(OVERLAP).unwrap_or(since);
+        let earlier = |time: Timestamp| time.saturating_sub(OVERLAP).unwrap_or(time);
+        let (from, until) = (earlier(round.since), round.until.map(earlier));
         let namespace = self.tokens.of_namespace();
         let mark = format!("{PARAMETER}=");
-        let first = dataverse.ended_called_back(from, &[&namespace, &mark]).await;
+        let first = dataverse.ended_called_back((from, until), &[&namespace, &mark]).await;
         let mut page = first.map_err(unread)?;
         let began = page.server_time;
-        let mut held: Option<Timestamp> = None;
+        // From when on something is left to do, and why.
+        let mut held: Option<(Timestamp, String)> = None;
         loop {
             let read = Instant::now();
             for run in &page.runs {
                 match self.publish(round, &dataverse, run, (&page, read), publisher).await? {
                     Verdict::Done => round.remember(run),
-                    Verdict::Later => held = Some(held.unwrap_or(run.modified_on).min(run.modified_on)),
+                    Verdict::Later(why) => held = held.or(Some((run.modified_on, why))),
                 }
             }
             // Should a later page fail, the next look need not begin with this one.
-            if let (None, Some(last)) = (held, page.runs.last()) {
-                round.since = round.since.max(Some(last.modified_on));
+            if let (None, Some(last)) = (&held, page.runs.last()) {
+                round.since = round.since.max(last.modified_on);
             }
             let Some(next) = page.next.take() else { break };
             page = dataverse.ended_page(next).await.map_err(unread)?;
         }
-        round.since = held.or(began.max(round.since)).or(round.since);
-        let kept = round.since.unwrap_or(from).saturating_sub(OVERLAP).unwrap_or(from);
+        let (from_held, why) = held.unzip();
+        round.since = from_held.or(began.max(Some(round.since))).unwrap_or(round.since);
+        let kept = earlier(round.since);
         round.done.retain(|_, modified| *modified >= kept);
-        match held {
+        match why {
             None => Ok(()),
-            Some(_) => Err("the engine does not let us publish some of them".into()),
+            Some(why) => Err(format!("the engine does not let us publish some of them: {why}")),
         }
     }
 
@@ -159,8 +157,8 @@ impl Outbox {
                 Ok(Verdict::Done)
             }
             Published::Denied(why) => {
-                tracing::warn!(run = %run.id, message = message.name, tenant = message.tenant_id, why, "the engine does not let us publish the end of a run");
-                Ok(Verdict::Later)
+                tracing::debug!(run = %run.id, message = message.name, tenant = message.tenant_id, why, "the engine does not let us publish the end of a run");
+                Ok(Verdict::Later(why))
             }
             Published::Unheard(why) => Err(format!("the engine does not take messages: {why}")),
         }
