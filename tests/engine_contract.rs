@@ -113,6 +113,7 @@ contract! {
         a_message_waits_for_its_instance_while_it_lives
         a_message_without_time_to_live_is_gone
         a_message_id_is_unique_while_the_message_lives
+        a_message_id_is_kept_when_the_message_has_reached_its_instance
         a_message_interrupts_a_task
         a_boundary_message_is_looked_up_from_around_its_task
     }

@@ -72,6 +72,19 @@ pub async fn a_message_id_is_unique_while_the_message_lives(subject: Subject) {
     subject.publish(&name, "8", 60_000, "the-id", json!({})).await.unwrap();
 }
 
+pub async fn a_message_id_is_kept_when_the_message_has_reached_its_instance(subject: Subject) {
+    let (process, name) = waiting(&subject).await;
+    let run = subject.run(&process, json!({"orderId": "11"}));
+    subject.publish(&name, "11", 60_000, "the-id", json!({})).await.unwrap();
+    ended(run).await;
+    let again = subject.publish(&name, "11", 60_000, "the-id", json!({})).await;
+    refused(
+        again,
+        Code::AlreadyExists,
+        "a message with that id was already published",
+    );
+}
+
 pub async fn a_message_interrupts_a_task(subject: Subject) {
     let (process, name) = (unique("process"), unique("message"));
     let (work, after) = (unique("work"), unique("after"));

@@ -8,6 +8,8 @@ mod support;
 
 use std::time::Duration;
 
+use deskhand::audit::Audit;
+use deskhand::metrics::metrics;
 use deskhand::microsoft::dataverse::Guid;
 use deskhand::runs::journal::Intent;
 use deskhand::runs::{Pace, token};
@@ -22,7 +24,12 @@ use tonic::{Code, Status};
 #[tokio::test]
 async fn a_callback_has_the_end_of_a_run_published_once_with_all_that_the_process_needs() {
     let setting = Setting::new(|world| world.callbacks.mode = CallbackMode::Duplicate).await;
-    let _replica = Replica::of(&setting, Some(free_address()), |flows| flows.outbox.every = NEVER);
+    let directory = tempfile::tempdir().unwrap();
+    let audit = directory.path().join("audit.jsonl");
+    let _replica = Replica::of(&setting, Some(free_address()), |flows| {
+        flows.outbox.every = NEVER;
+        flows.audit = Audit::new(Some(audit.clone()));
+    });
     let run = setting.started(7, json!({})).await;
     setting.runs_end();
     let message = setting.messages(1).await.remove(0);
@@ -43,6 +50,32 @@ async fn a_callback_has_the_end_of_a_run_published_once_with_all_that_the_proces
             "errorCode": null, "errorMessage": null, "errorDetails": null, "link": link,
         })
     );
+
+    // Both are noted when the engine has answered.
+    let noted = || {
+        let lines = std::fs::read_to_string(&audit).unwrap();
+        lines
+            .lines()
+            .last()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    };
+    setting
+        .until("a line of the audit", |_| {
+            noted().is_some_and(|line| line["event"] == "message")
+        })
+        .await;
+    let line = noted().unwrap();
+    assert_eq!(
+        (&line["run"], &line["message"]),
+        (&json!(run), &json!("desktopFlowEnded"))
+    );
+    assert_eq!(
+        (&line["processInstance"], &line["tenant"]),
+        (&json!("1007"), &json!("accounting"))
+    );
+    let counted =
+        |line: &str| line.starts_with("deskhand_messages_published_total{result=\"new\"}") && !line.ends_with(" 0");
+    assert!(metrics().text().lines().any(counted), "{}", metrics().text());
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use crate::runs::hints::Hints;
 use crate::runs::token::Tokens;
 
 /// Looks are so far apart at least, however many hints there are.
-const SHORTEST: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// What ended within this time before the start is looked for first, as if we had been there. All that ended earlier is
 /// caught up with beside it, once: there may be much of it, and it must hold up nothing.
