@@ -7,9 +7,9 @@ COPY proto proto
 COPY benches benches
 # The dependencies alone, so that a change of our own code does not build them again.
 RUN mkdir src && echo '//! Nothing yet.' > src/lib.rs && echo 'fn main() {}' > src/main.rs \
- && cargo build --profile dist --locked && rm -rf src
+ && cargo build --profile dist --locked --features otlp && rm -rf src
 COPY . .
-RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked
+RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked --features otlp
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \

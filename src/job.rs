@@ -6,7 +6,7 @@ use crate::outcome::JobError;
 use crate::secrets::SecretScope;
 
 /// A job as the engine activated it. Texts are kept as they came; [`Job::headers`] and [`Job::variables`] parse them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Job {
     /// The engine's key of this job; every command names it.
     pub key: i64,

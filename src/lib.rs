@@ -22,7 +22,8 @@
 //! | [`mapping`]   | `resultVariable`, `resultExpression`, `errorExpression` over a response                 |
 //! | [`feel`]      | the FEEL engine: text → program → value                                                 |
 //!
-//! Leaves that several rooms read: [`metrics`] (what operations count), [`audit`] (what became of which run), [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
+//! Leaves that several rooms read: [`metrics`] (what operations count), [`audit`] (what became of which run), [`spans`] (which request
+//! belongs to which job, for a collector of traces), [`iso_duration`] (durations as Java reads them) and [`spelling`] (the word that was
 //! probably meant).
 //!
 //! Around them: [`cli`] (one file a subcommand), [`config`] (what was typed → what it means), [`admin`] (the port for
@@ -47,5 +48,6 @@ pub mod progress;
 pub mod runs;
 pub mod sandbox;
 pub mod secrets;
+pub mod spans;
 pub mod spelling;
 pub mod worker;

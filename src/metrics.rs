@@ -105,6 +105,7 @@ pub struct Metrics {
     credential_ends: Gauges,
     late_starts: Counters,
     messages: Counters,
+    spans: Counters,
     http_requests: Counters,
     http_seconds: Times,
     hosts: Mutex<HashSet<String>>,
@@ -252,6 +253,11 @@ impl Metrics {
                 "messages_published",
                 "Messages about ended runs, by what became of them: new, already there, refused, denied, unheard",
                 begun_at_zero("result", &["new", "already", "refused", "denied", "unheard"])
+            ),
+            spans: registered!(
+                "spans",
+                "Spans for a collector of traces: exported, or lost because it did not take them",
+                begun_at_zero("result", &["exported", "lost"])
             ),
             http_requests: registered!("http_requests", "HTTP requests of connectors", Counters::default()),
             http_seconds: registered!("http_request_seconds", "Seconds of HTTP requests", times()),
@@ -421,6 +427,12 @@ impl Metrics {
     /// A message about the end of a run was published, or not: `new`, `already`, `refused`, `denied`, `unheard`.
     pub fn message(&self, result: &str) {
         add(&self.messages, &[("result", result)]);
+    }
+
+    /// So many spans were `exported`, or `lost`.
+    pub fn spans(&self, result: &str, spans: usize) {
+        let spans = u64::try_from(spans).unwrap_or(u64::MAX);
+        self.spans.get_or_create(&owned(&[("result", result)])).inc_by(spans);
     }
 
     /// A token endpoint was asked.

@@ -129,6 +129,15 @@ fn a_wrong_configuration_ends_with_64_and_names_every_fault() {
     assert!(said.contains("run"), "{said}");
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn an_endpoint_for_spans_that_this_build_cannot_export_is_warned_about() {
+    let mut deskhand = Deskhand::start(&["run"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")]);
+    let said = deskhand.until("OTEL_EXPORTER_OTLP_ENDPOINT");
+    assert!(said.contains("built without the feature `otlp`"), "{said}");
+    deskhand.until("taking jobs");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_running_jobs_finish_and_ends_with_0() {
     let gateway = FakeGateway::start().await;

@@ -29,6 +29,7 @@ use crate::runs::turns::Turns;
 use crate::secrets::Known;
 use crate::secrets::allow_list::AllowList;
 use crate::secrets::masked_output::MaskedOutput;
+use crate::spans::Export;
 use crate::worker::{self, Ended, Pipeline};
 
 /// How often an engine that was never seen is asked for; the job streams look for it by themselves.
@@ -64,6 +65,13 @@ pub(super) async fn run(args: Args) -> ExitCode {
         }
     };
     quiet_panics();
+    let export = match Export::start() {
+        Ok(export) => export,
+        Err(error) => {
+            complain(format_args!("{error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
     let parts = match Parts::new(&config) {
         Ok(parts) => parts,
         Err((code, message)) => {
@@ -146,6 +154,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     seen.abort();
     forget_pauses(turns.as_ref());
     expiry.abort();
+    export.finish().await;
     match ended {
         Ended::Drained => {
             tracing::info!("stopped; nothing was left behind");

@@ -11,16 +11,24 @@ use tokio::sync::watch;
 use super::connect::{Connecting, Phase};
 use super::{Answer, Error, Request, trace};
 use crate::metrics::metrics;
+use crate::spans;
 
 /// Sends the request, follows nothing, and reads the answer whole.
 pub(super) async fn once(client: &reqwest::Client, mut request: Request) -> Result<Answer, Error> {
-    trace::mark(&mut request.headers);
     let host = request.url.host_str().unwrap_or_default().to_owned();
+    let span = spans::request(&request.method, &host, request.url.port_or_known_default());
+    trace::mark(&mut request.headers, &span);
     let began = Instant::now();
     let answer = send(client, request).await;
     match &answer {
-        Ok(answer) => metrics().http(&host, &answer.status.to_string(), began.elapsed()),
-        Err(_) => metrics().http(&host, "error", began.elapsed()),
+        Ok(answer) => {
+            metrics().http(&host, &answer.status.to_string(), began.elapsed());
+            span.answered(answer.status);
+        }
+        Err(_) => {
+            metrics().http(&host, "error", began.elapsed());
+            span.failed();
+        }
     }
     answer
 }

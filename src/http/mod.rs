@@ -19,7 +19,7 @@ mod retry_after;
 #[cfg(test)]
 mod tests;
 pub mod token;
-pub mod trace;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,68 +1,48 @@
-//! One id for all that happens for a job: W3C Trace Context. Servers that log `traceparent` or `X-Request-ID` can be
-//! searched for the id in our log.
+//! What a request carries so that it can be found on both sides: W3C Trace Context, and an id of its own. Servers that log
+//! `traceparent` or `X-Request-ID` can be searched for the ids in our log.
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::spans::RequestSpan;
 
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a trace: 16 bytes, not all zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId(u128);
-
-impl TraceId {
-    /// A new one.
-    pub fn random() -> Self {
-        Self(fastrand::u128(1..))
-    }
-}
-
-impl std::fmt::Display for TraceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-tokio::task_local! {
-    static TRACE: TraceId;
-}
-
-/// Runs a future; its requests carry this id.
-pub async fn traced<F: Future>(id: TraceId, future: F) -> F::Output {
-    TRACE.scope(id, future).await
-}
-
 /// Marks a request, unless the task set the headers itself. A fresh request id each time: a repetition is another request.
-pub(super) fn mark(headers: &mut HeaderMap) {
-    let trace = TRACE.try_with(|id| *id).unwrap_or_else(|_| TraceId::random());
-    let span = fastrand::u64(1..);
+pub(super) fn mark(headers: &mut HeaderMap, span: &RequestSpan) {
+    let (trace, id, flags) = (span.trace(), span.id(), u8::from(span.is_sampled()));
     let value = |text: String| HeaderValue::from_str(&text).ok();
     if !headers.contains_key(&TRACE_PARENT)
-        && let Some(value) = value(format!("00-{trace}-{span:016x}-00"))
+        && let Some(value) = value(format!("00-{trace}-{id:016x}-{flags:02x}"))
     {
         headers.insert(TRACE_PARENT, value);
     }
     if !headers.contains_key(&REQUEST_ID)
-        && let Some(value) = value(format!("{span:016x}"))
+        && let Some(value) = value(format!("{id:016x}"))
     {
         headers.insert(REQUEST_ID, value);
     }
-    tracing::debug!(%trace, request = %format_args!("{span:016x}"), "sending a request");
+    tracing::debug!(%trace, request = %format_args!("{id:016x}"), "sending a request");
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+
     use super::*;
+    use crate::job::Job;
+    use crate::spans::{self, JobSpan, TraceId};
 
     #[tokio::test]
     async fn requests_of_one_job_share_a_trace_and_nothing_more() {
         let id = TraceId::random();
         let headers = || async {
             let mut headers = HeaderMap::new();
-            mark(&mut headers);
+            mark(&mut headers, &spans::request(&Method::GET, "localhost", None));
             headers
         };
-        let (one, two) = traced(id, async { (headers().await, headers().await) }).await;
+        let span = JobSpan::begin(id, &Job::default());
+        let (one, two) = spans::within(span, async { (headers().await, headers().await) }).await;
         for headers in [&one, &two] {
             let text = headers[TRACE_PARENT].to_str().unwrap();
             assert!(text.starts_with(&format!("00-{id}-")) && text.len() == 55, "{text}");
@@ -70,7 +50,7 @@ mod tests {
         assert_ne!(one[REQUEST_ID], two[REQUEST_ID]);
         let mut own = HeaderMap::new();
         own.insert(TRACE_PARENT, HeaderValue::from_static("mine"));
-        mark(&mut own);
+        mark(&mut own, &spans::request(&Method::GET, "localhost", None));
         assert_eq!(own[TRACE_PARENT], "mine");
     }
 }

@@ -25,13 +25,13 @@ use super::{Leases, Pipeline, named, pipeline};
 use crate::connector::News;
 use crate::connector::Place;
 use crate::engine::{Commands, Held, Told};
-use crate::http::trace::{TraceId, traced};
 use crate::job::Job;
 use crate::mapping;
 use crate::metrics::metrics;
 use crate::outcome::{JobError, Outcome};
 use crate::progress::{Progress, Step};
 use crate::runs::journal;
+use crate::spans::{self, JobSpan, TraceId};
 
 /// How long a connector may take to end after its job was lost: as long as the longest call that must not be cut off, the
 /// start of a desktop flow.
@@ -126,6 +126,7 @@ impl Running {
             element = job.element_id,
             %trace,
         );
+        let recorded = JobSpan::begin(trace, &job);
         let working = async move {
             let guard = Guard {
                 running: &running,
@@ -139,7 +140,8 @@ impl Running {
             }
         };
         // Boxed: what wraps and spawns it would copy its several KiB each time.
-        self.tasks.spawn(traced(trace, working.boxed()).instrument(span));
+        self.tasks
+            .spawn(spans::within(recorded, working.boxed()).instrument(span));
     }
 
     /// A parked job is not ours any more, or was handed back.
@@ -282,7 +284,10 @@ impl Running {
             Outcome::Complete { .. } | Outcome::Asleep | Outcome::Abandon { .. } => None,
         };
         match &told {
-            Told::Acknowledged => metrics().job_answered(&job.job_type, said.label(), began.elapsed()),
+            Told::Acknowledged => {
+                metrics().job_answered(&job.job_type, said.label(), began.elapsed());
+                spans::answered(said.label());
+            }
             other => metrics().job_lost(&job.job_type, other.label()),
         }
         match told {
