@@ -235,7 +235,7 @@ async fn supervised(intake: Intake, stop: CancellationToken) {
 /// Wakes whoever counts on timers when the clocks have run away from them: after a suspension.
 async fn watch_clock(running: Arc<Running>) {
     const WITH_JOBS: Duration = Duration::from_secs(1);
-    const WITHOUT: Duration = Duration::from_secs(5);
+    const WITHOUT: Duration = Duration::from_secs(10);
     loop {
         let pause = || match running.held.count() {
             0 => WITHOUT,
