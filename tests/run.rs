@@ -4,84 +4,14 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deskhand::engine::gateway::ActivatedJob;
 use serde_json::json;
 use support::gateway::{Command as Said, FakeGateway, PATIENCE};
-
-struct Deskhand {
-    child: Child,
-    errors: BufReader<ChildStderr>,
-}
-
-impl Deskhand {
-    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_deskhand"))
-            .args(arguments)
-            .env_clear()
-            .envs(environment.iter().copied())
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self::of(child)
-    }
-
-    fn of(mut child: Child) -> Self {
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        Self { child, errors }
-    }
-
-    /// Reads its log until a line holds this text.
-    fn until(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(
-                self.errors.read_line(&mut line).unwrap() > 0,
-                "`{text}` was not said, but:\n{seen}"
-            );
-            seen.push_str(&line);
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-    }
-
-    fn ended(mut self) -> (ExitStatus, String) {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                let mut rest = String::new();
-                self.errors.read_to_string(&mut rest).unwrap();
-                return (status, rest);
-            }
-            assert!(Instant::now() < give_up, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Deskhand {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::process::Deskhand;
 
 /// A job of the REST connector that calls `url`.
 fn rest_job(key: i64, url: &str) -> ActivatedJob {
@@ -348,7 +278,7 @@ async fn ask(method: reqwest::Method, admin: &str, path: &str, body: &str) -> (u
 async fn the_admin_port_counts_changes_the_log_and_says_why_it_is_not_ready() {
     use reqwest::Method;
     let gateway = FakeGateway::start().await;
-    let target = slow_target(Duration::from_millis(500)).await;
+    let target = slow_target(Duration::from_millis(1500)).await;
     let rules = TestRules::new(&target.to_string());
     let url = gateway.url();
     let admin = free_address().await;

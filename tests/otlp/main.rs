@@ -6,82 +6,33 @@ mod collector;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use collector::{Collector, Mood};
 use deskhand::engine::gateway::ActivatedJob;
 use serde_json::json;
-use support::gateway::{Command as Said, FakeGateway, PATIENCE};
+use support::gateway::{Command as Said, FakeGateway};
+use support::process::Deskhand;
 
 const TOKEN: &str = "t0ken-of-the-collector";
 
-/// `deskhand run`, and its log.
-struct Deskhand {
-    child: Child,
-    errors: BufReader<ChildStderr>,
+/// `deskhand run` that may ask this machine.
+fn start(engine: &str, environment: &[(&str, &str)]) -> Deskhand {
+    let ours = [
+        ("ZEEBE_ADDRESS", engine),
+        ("DESKHAND_NETWORK_ALLOW", "127.0.0.1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    Deskhand::start(&["run"], &[ours.as_slice(), environment].concat())
 }
 
-impl Deskhand {
-    fn start(engine: &str, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_deskhand"))
-            .arg("run")
-            .env_clear()
-            .env("ZEEBE_ADDRESS", engine)
-            .env("DESKHAND_NETWORK_ALLOW", "127.0.0.1")
-            .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-            .envs(environment.iter().copied())
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        Self { child, errors }
-    }
-
-    /// Reads its log until a line holds this text.
-    fn until(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        while !seen.contains(text) {
-            let read = self.errors.read_line(&mut seen).unwrap();
-            assert!(read > 0, "`{text}` was not said, but:\n{seen}");
-        }
-        seen
-    }
-
-    /// Stops it; how it ended, and the rest of its log.
-    fn stopped(mut self) -> (ExitStatus, String) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-        self.ended()
-    }
-
-    fn ended(&mut self) -> (ExitStatus, String) {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                let mut rest = String::new();
-                self.errors.read_to_string(&mut rest).unwrap();
-                return (status, rest);
-            }
-            assert!(Instant::now() < give_up, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Deskhand {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Stops it; how it ended, and the rest of its log.
+fn stopped(deskhand: Deskhand) -> (ExitStatus, String) {
+    deskhand.signal("TERM");
+    deskhand.ended()
 }
 
 /// An HTTP server that keeps the `traceparent` of each request.
@@ -138,7 +89,7 @@ async fn a_job_is_a_span_and_each_of_its_requests_one_below_it() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
     ];
-    let deskhand = Deskhand::start(&gateway.url(), &environment);
+    let deskhand = start(&gateway.url(), &environment);
     gateway.push(rest_job(1, target)).await;
     completed(&gateway, 1).await;
     let spans = collector.spans(2).await;
@@ -175,7 +126,7 @@ async fn a_job_is_a_span_and_each_of_its_requests_one_below_it() {
     assert_eq!(parents, [format!("00-{}-{}-01", job.trace, request.id)]);
     assert_eq!(collector.authorizations()[0], format!("Bearer {TOKEN}"));
 
-    let (status, log) = deskhand.stopped();
+    let (status, log) = stopped(deskhand);
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains(&format!("trace={}", job.trace)), "{log}");
     assert!(!log.contains(TOKEN), "{log}");
@@ -193,11 +144,11 @@ async fn what_a_worker_that_stops_has_not_sent_is_sent_before_it_ends() {
         ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ("OTEL_SERVICE_NAME", "robots"),
     ];
-    let deskhand = Deskhand::start(&gateway.url(), &environment);
+    let deskhand = start(&gateway.url(), &environment);
     gateway.push(rest_job(1, target)).await;
     completed(&gateway, 1).await;
     assert_eq!(collector.asked(), 0);
-    let (status, log) = deskhand.stopped();
+    let (status, log) = stopped(deskhand);
     assert_eq!(status.code(), Some(0), "{log}");
     let spans = collector.spans(2).await;
     assert!(spans.iter().all(|span| span.service == "robots"), "{spans:?}");
@@ -223,14 +174,14 @@ async fn a_collector_that_hangs_or_refuses_or_is_gone_costs_spans_alone() {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
         ];
-        let mut deskhand = Deskhand::start(&gateway.url(), &environment);
+        let mut deskhand = start(&gateway.url(), &environment);
         for key in 1..=40 {
             gateway.push(rest_job(key, target)).await;
             completed(&gateway, key).await;
         }
         let mut log = deskhand.until("the collector does not take our spans");
         // No storm: it is said once.
-        let (status, rest) = deskhand.stopped();
+        let (status, rest) = stopped(deskhand);
         log.push_str(&rest);
         assert_eq!(status.code(), Some(0), "{endpoint}: {log}");
         assert_eq!(
@@ -246,7 +197,7 @@ async fn the_end_of_a_collectors_trouble_is_said_too() {
     let (gateway, collector) = (FakeGateway::start().await, Collector::start(Mood::Refuses).await);
     let (target, _) = target().await;
     let endpoint = collector.endpoint();
-    let mut deskhand = Deskhand::start(&gateway.url(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]);
+    let mut deskhand = start(&gateway.url(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]);
     gateway.push(rest_job(1, target)).await;
     completed(&gateway, 1).await;
     deskhand.until("the collector does not take our spans");
@@ -265,10 +216,10 @@ async fn who_is_not_sampled_is_not_exported_and_the_other_side_is_told() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_TRACES_SAMPLER", "always_off"),
     ];
-    let deskhand = Deskhand::start(&gateway.url(), &environment);
+    let deskhand = start(&gateway.url(), &environment);
     gateway.push(rest_job(1, target)).await;
     completed(&gateway, 1).await;
-    assert_eq!(deskhand.stopped().0.code(), Some(0));
+    assert_eq!(stopped(deskhand).0.code(), Some(0));
     assert!(parents.lock().unwrap()[0].ends_with("-00"));
     assert_eq!(collector.asked(), 0);
 }
@@ -286,7 +237,7 @@ async fn what_is_wrong_with_the_settings_is_said_at_the_start() {
     ];
     for (name, value, said) in wrong {
         let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), (name, value)];
-        let (status, log) = Deskhand::start(&gateway.url(), &environment).ended();
+        let (status, log) = start(&gateway.url(), &environment).ended();
         assert_eq!(status.code(), Some(64), "{log}");
         assert!(log.contains(said), "{log}");
     }

@@ -8,5 +8,7 @@ pub mod gateway;
 pub mod keycloak;
 pub mod ledger;
 pub mod messages;
+#[cfg(unix)]
+pub mod process;
 pub mod stage;
 pub mod worker;
