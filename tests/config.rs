@@ -6,6 +6,8 @@
 mod identities;
 #[path = "config/messages.rs"]
 mod messages;
+#[path = "config/otlp.rs"]
+mod otlp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

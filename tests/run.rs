@@ -61,11 +61,16 @@ fn a_wrong_configuration_ends_with_64_and_names_every_fault() {
 
 #[cfg(not(feature = "otlp"))]
 #[test]
-fn an_endpoint_for_spans_that_this_build_cannot_export_is_warned_about() {
-    let mut deskhand = Deskhand::start(&["run"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")]);
-    let said = deskhand.until("OTEL_EXPORTER_OTLP_ENDPOINT");
-    assert!(said.contains("built without the feature `otlp`"), "{said}");
-    deskhand.until("taking jobs");
+fn a_build_that_cannot_export_spans_does_not_start_where_it_shall() {
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+        ("ZEEBE_ADDRESS", "ftp://x"),
+    ];
+    let (status, said) = Deskhand::start(&["run"], &environment).ended();
+    assert_eq!(status.code(), Some(64));
+    for expected in ["OTEL_EXPORTER_OTLP_ENDPOINT", "--features otlp", "ZEEBE_ADDRESS"] {
+        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

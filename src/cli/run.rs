@@ -65,7 +65,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
         }
     };
     quiet_panics();
-    let export = match Export::start() {
+    let export = match Export::start(config.otlp.as_ref(), &config.known) {
         Ok(export) => export,
         Err(error) => {
             complain(format_args!("{error}"));

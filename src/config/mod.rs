@@ -8,6 +8,7 @@ mod engine;
 mod file;
 mod identities;
 mod messages;
+mod otlp;
 pub mod reference;
 pub mod rehearsal;
 pub mod settings;
@@ -35,6 +36,7 @@ use crate::secrets::{key_vault, vault};
 use crate::{connector, engine as engine_room, feel, http, worker};
 pub use callback::Callback;
 pub use file::RuleText;
+pub use otlp::Otlp;
 pub use sources::{Environment, Flags, Process, Source, Sources, Used};
 pub use values::Kind;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub job_types: Vec<String>,
     /// Logs.
     pub log: Log,
+    /// Export of spans; `None`: none.
+    pub otlp: Option<Otlp>,
     /// Address where callbacks of runs are received; `None`: nowhere.
     pub callback: Option<Callback>,
     /// Address of the port for operations; `None`: no such port.
@@ -236,6 +240,7 @@ impl Config {
                 filter: s.text("log.filter"),
                 json: s.choice("log.format") == "json",
             },
+            otlp: otlp::settings(s),
             callback,
             admin: s
                 .optional("admin.listen")

@@ -195,6 +195,28 @@ pub const SETTINGS: &[Setting] = &[
         .flag("log"),
     setting("log.format", Kind::Choice(&["human", "json"]), "human", "How logs look.")
         .flag("log-format"),
+    setting("otlp.endpoint", Kind::Text, "", "Address of an OpenTelemetry collector that takes spans by OTLP over gRPC, e.g. http://localhost:4317. Empty: nothing is exported. Needs a build with --features otlp, as the container image is.")
+        .or(&["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    setting("otlp.protocol", Kind::Choice(&["grpc"]), "grpc", "How spans are exported.")
+        .or(&["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]),
+    setting("otlp.headers", Kind::Secret, "", "What every export carries: NAME=VALUE, separated by commas, values percent-encoded, e.g. authorization=Bearer%20TOKEN.")
+        .or(&["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]),
+    setting("otlp.timeout", Kind::Duration, "10s", "How long one export may take, repetitions included.")
+        .or(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]),
+    setting("otlp.service_name", Kind::Text, "deskhand", "Name of this service in traces.")
+        .or(&["OTEL_SERVICE_NAME"]),
+    setting("otlp.resource_attributes", Kind::Text, "", "Attributes of this process in traces: NAME=VALUE, separated by commas, values percent-encoded, e.g. deployment.environment.name=test.")
+        .or(&["OTEL_RESOURCE_ATTRIBUTES"]),
+    setting("otlp.sampler", Kind::Choice(&["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"]), "parentbased_always_on", "Which traces are recorded. Every stretch of work begins one, so parentbased_ makes no difference.")
+        .or(&["OTEL_TRACES_SAMPLER"]),
+    setting("otlp.sampler_arg", Kind::Text, "", "The share of traces that traceidratio records, from 0 to 1. Empty: all.")
+        .or(&["OTEL_TRACES_SAMPLER_ARG"]),
+    setting("otlp.queue_size", Kind::Count, "2048", "Spans that wait for their export at most; what does not fit is lost and counted.")
+        .or(&["OTEL_BSP_MAX_QUEUE_SIZE"]),
+    setting("otlp.batch_size", Kind::Count, "512", "Spans that are exported at once.")
+        .or(&["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]),
+    setting("otlp.delay", Kind::Duration, "5s", "How long spans wait for others before they are exported.")
+        .or(&["OTEL_BSP_SCHEDULE_DELAY"]),
     setting("audit.file", Kind::Text, "", "File to which a line of JSON is appended for each start, adoption, cancelling and end of a desktop flow's run; opened again when it was moved away. Empty: a log line of the target audit."),
     setting("callback.listen", Kind::Text, "", "Address where Dataverse's word that a run has ended is heard, e.g. 0.0.0.0:9700. Empty: runs are only looked at."),
     setting("callback.public_url", Kind::Text, "", "The same place as Dataverse sees it: https, a DNS name, e.g. https://hooks.example.com/deskhand. A random token is appended for each run."),

@@ -19,7 +19,7 @@ use super::forms::forms;
 /// What stands in a value's place.
 const MASK: &str = "***";
 /// Values with fewer characters are taken out only where they stand alone: `1` is no secret inside `2011`.
-pub(super) const SHORT: usize = 8;
+pub(crate) const SHORT: usize = 8;
 /// Bytes of a long form that the search looks for; the rest is compared where these are found, so that keys and tokens
 /// of thousands of characters do not blow up the search. The beginning of a long value is taken out by itself, too.
 const SEARCHED: usize = 48;

@@ -1,28 +1,31 @@
 //! A build with OTLP: spans are recorded and sent to a collector in batches, by a thread of its own with a bounded queue.
 //! A collector that is slow or gone costs spans and nothing else.
-//!
-//! What OpenTelemetry's SDK reads from the environment holds: endpoint, headers and timeout of the exporter
-//! (`OTEL_EXPORTER_OTLP_…`), sampler (`OTEL_TRACES_SAMPLER`), resource (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`) and
-//! batches (`OTEL_BSP_…`).
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
 };
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::WithTonicConfig as _;
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{IdGenerator, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter};
+use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, IdGenerator, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData,
+    SpanExporter, SpanProcessor,
+};
 use reqwest::Method;
 
 use super::TraceId;
+use crate::config::Otlp;
 use crate::job::Job;
 use crate::metrics::metrics;
+use crate::secrets::Known;
+use crate::secrets::redaction::Redactor;
 
 /// How long a worker that stops waits for the collector.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -34,84 +37,139 @@ static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 pub struct Export(Option<SdkTracerProvider>);
 
 impl Export {
-    /// Starts the export where the environment names an endpoint. To be called in a Tokio runtime, once in a process.
+    /// Starts the export where there is an endpoint. To be called in a Tokio runtime, once in a process. No secret of
+    /// `known` leaves with a span.
     ///
     /// # Errors
-    /// What is wrong with the variables, without the headers' values.
-    pub fn start() -> Result<Self, String> {
-        let Some(variable) = super::asked_for(|name| std::env::var(name).ok()) else {
+    /// What cannot be set up.
+    pub fn start(settings: Option<&Otlp>, known: &Known) -> Result<Self, String> {
+        let Some(settings) = settings else {
             return Ok(Self(None));
         };
-        let protocol = std::env::var("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-            .or_else(|_| std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL"));
-        if let Ok(protocol) = protocol
-            && protocol != "grpc"
-        {
-            return Err(format!(
-                "OTEL_EXPORTER_OTLP_PROTOCOL is `{protocol}`, but deskhand exports by `grpc` only (a collector's port 4317)"
-            ));
-        }
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
-        if std::env::var(variable).is_ok_and(|endpoint| endpoint.trim().starts_with("https:")) {
-            let tls = tonic::transport::ClientTlsConfig::new().with_native_roots();
-            exporter = exporter.with_tls_config(tls);
-        }
-        let exporter = exporter
-            .build()
-            .map_err(|error| format!("{variable}: spans cannot be exported: {error}"))?;
-        let mut resource = Resource::builder();
-        if !names_the_service() {
-            resource = resource.with_service_name(SERVICE);
-        }
-        let resource = resource
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let exporter = Told {
+            exporter: exporter(settings).map_err(|error| format!("spans cannot be exported: {error}"))?,
+            known: known.clone(),
+            waiting: waiting.clone(),
+            silent: AtomicBool::new(false),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(settings.queue)
+            .with_max_export_batch_size(settings.batch)
+            .with_scheduled_delay(settings.delay);
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build());
+        let resource = settings.resource.iter().cloned();
+        let detected: [Box<dyn ResourceDetector>; 1] = [Box::new(TelemetryResourceDetector)];
+        let resource = Resource::builder_empty()
+            .with_detectors(&detected)
+            .with_attributes(resource.map(|(name, value)| KeyValue::new(name, value)));
+        let share = Sampler::TraceIdRatioBased(settings.share);
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(Told {
-                exporter,
-                silent: AtomicBool::new(false),
+            .with_span_processor(Bounded {
+                batches: batches.build(),
+                waiting,
+                room: settings.queue,
             })
             .with_id_generator(Ids)
-            .with_resource(resource)
+            .with_sampler(Sampler::ParentBased(Box::new(share)))
+            .with_resource(resource.build())
             .build();
         if TRACER.set(provider.tracer(SERVICE)).is_err() {
             return Err("spans are exported already".into());
         }
-        tracing::info!(from = variable, "spans are exported by OTLP");
+        tracing::info!(to = settings.endpoint, "spans are exported by OTLP");
         Ok(Self(Some(provider)))
     }
 
     /// Sends what has not been sent, for two seconds at most.
     pub async fn finish(self) {
-        if let Some(provider) = self.0 {
-            let last = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_WORDS));
-            let _ = tokio::time::timeout(LAST_WORDS, last).await;
+        let Some(provider) = self.0 else {
+            return;
+        };
+        let last = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_WORDS));
+        let sent = tokio::time::timeout(LAST_WORDS, last).await;
+        if !matches!(sent, Ok(Ok(Ok(())))) {
+            let seconds = LAST_WORDS.as_secs();
+            tracing::warn!("the collector did not take the last spans within {seconds} s; they are lost");
         }
     }
 }
 
-fn names_the_service() -> bool {
-    let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let named = attributes
-        .split(',')
-        .any(|one| one.trim_start().starts_with("service.name="));
-    named || std::env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty())
+fn exporter(settings: &Otlp) -> Result<opentelemetry_otlp::SpanExporter, opentelemetry_otlp::ExporterBuildError> {
+    let headers = settings.headers.clone();
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(settings.endpoint.as_str())
+        .with_timeout(settings.timeout)
+        // The exporter reads the same headers from the environment; ours count, wherever they come from.
+        .with_interceptor(move |mut request: tonic::Request<()>| {
+            for (name, value) in &headers {
+                request.metadata_mut().as_mut().insert(name, value.clone());
+            }
+            Ok(request)
+        });
+    if settings.endpoint.starts_with("https:") {
+        let tls = tonic::transport::ClientTlsConfig::new().with_native_roots();
+        exporter = exporter.with_tls_config(tls);
+    }
+    exporter.build()
 }
 
-/// The exporter; an outage of the collector is said when it begins and when it ends.
+/// Lets no more spans wait than there is room for, and counts the others.
+#[derive(Debug)]
+struct Bounded {
+    batches: BatchSpanProcessor,
+    waiting: Arc<AtomicUsize>,
+    room: usize,
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.batches.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.room {
+            self.batches.on_end(span);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            metrics().spans("lost", 1);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.batches.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
+    }
+}
+
+/// The exporter; it masks secrets, and an outage of the collector is said when it begins and when it ends.
 #[derive(Debug)]
 struct Told {
     exporter: opentelemetry_otlp::SpanExporter,
+    known: Known,
+    waiting: Arc<AtomicUsize>,
     silent: AtomicBool,
 }
 
 impl SpanExporter for Told {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
+        mask(&mut batch, &self.known.redactor());
         let result = self.exporter.export(batch).await;
+        self.waiting.fetch_sub(spans, Ordering::Relaxed);
         metrics().spans(if result.is_ok() { "exported" } else { "lost" }, spans);
         match (&result, self.silent.swap(result.is_err(), Ordering::Relaxed)) {
-            (Err(_), false) => tracing::warn!("the collector does not take our spans; they are dropped until it does"),
+            (Err(error), false) => {
+                tracing::warn!(reason = %error, "the collector does not take our spans; they are dropped until it does")
+            }
             (Ok(()), true) => tracing::info!("the collector takes our spans again"),
             _ => {}
         }
@@ -124,6 +182,15 @@ impl SpanExporter for Told {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
+    }
+}
+
+/// A task can make a host of anything.
+fn mask(spans: &mut [SpanData], redactor: &Redactor) {
+    for attribute in spans.iter_mut().flat_map(|span| &mut span.attributes) {
+        if let Value::String(text) = &attribute.value {
+            attribute.value = redactor.text(text.as_str()).into_owned().into();
+        }
     }
 }
 
@@ -203,6 +270,15 @@ pub struct RequestSpan {
     id: u64,
     /// Ends when it is dropped.
     span: Option<Span>,
+    answered: bool,
+}
+
+impl Drop for RequestSpan {
+    fn drop(&mut self) {
+        if let (Some(span), false) = (&mut self.span, self.answered) {
+            span.set_status(Status::error("no answer"));
+        }
+    }
 }
 
 impl RequestSpan {
@@ -227,6 +303,7 @@ impl RequestSpan {
             trace,
             id: id.unwrap_or_else(|| fastrand::u64(1..)),
             span,
+            answered: false,
         }
     }
 
@@ -245,20 +322,14 @@ impl RequestSpan {
         self.span.as_ref().is_some_and(|span| span.span_context().is_sampled())
     }
 
-    /// The answer has come.
+    /// The answer has come. A request whose span ends without this was given up.
     pub fn answered(mut self, status: u16) {
+        self.answered = true;
         if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
             if status >= 400 {
                 span.set_status(Status::error(""));
             }
-        }
-    }
-
-    /// No answer has come.
-    pub fn failed(mut self) {
-        if let Some(span) = &mut self.span {
-            span.set_status(Status::error("no answer"));
         }
     }
 }

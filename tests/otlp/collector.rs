@@ -58,6 +58,14 @@ struct RawSpan {
     kind: i32,
     #[prost(message, repeated, tag = "9")]
     attributes: Vec<KeyValue>,
+    #[prost(message, optional, tag = "15")]
+    status: Option<RawStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawStatus {
+    #[prost(int32, tag = "3")]
+    code: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -85,6 +93,7 @@ pub struct Span {
     pub name: String,
     pub attributes: BTreeMap<String, String>,
     pub service: String,
+    pub is_error: bool,
 }
 
 /// What the collector does with what it is given.
@@ -219,6 +228,7 @@ impl UnaryService<ExportRequest> for Export {
                     name: span.name,
                     attributes: attributes(span.attributes),
                     service: service.clone(),
+                    is_error: span.status.is_some_and(|status| status.code == 2),
                 }));
             }
             Ok(Response::new(ExportResponse {}))

@@ -9,12 +9,14 @@ mod support;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
 use collector::{Collector, Mood};
 use deskhand::engine::gateway::ActivatedJob;
 use serde_json::json;
-use support::gateway::{Command as Said, FakeGateway};
+use support::gateway::{Command as Said, FakeGateway, PATIENCE};
 use support::process::Deskhand;
 
 const TOKEN: &str = "t0ken-of-the-collector";
@@ -111,7 +113,7 @@ async fn a_job_is_a_span_and_each_of_its_requests_one_below_it() {
     ] {
         assert_eq!(job.attributes[name], value, "{name}");
     }
-    assert_eq!(request.name, "POST");
+    assert_eq!((request.name.as_str(), request.is_error), ("POST", false));
     for (name, value) in [
         ("http.request.method", "POST"),
         ("server.address", "127.0.0.1"),
@@ -240,5 +242,104 @@ async fn what_is_wrong_with_the_settings_is_said_at_the_start() {
         let (status, log) = start(&gateway.url(), &environment).ended();
         assert_eq!(status.code(), Some(64), "{log}");
         assert!(log.contains(said), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_host_is_in_no_span_and_the_collectors_headers_are_in_no_log() {
+    let (gateway, collector) = (FakeGateway::start().await, Collector::start(Mood::Takes).await);
+    let (target, _) = target().await;
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("deskhand.toml");
+    let rule = format!("[[secrets.rule]]\nname = \"HOST\"\nhosts = [\"{target}\"]\n");
+    std::fs::write(&rules, rule).unwrap();
+    let (endpoint, headers) = (collector.endpoint(), format!("authorization=Bearer%20{TOKEN}"));
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
+        ("DESKHAND_CONFIG", rules.to_str().unwrap()),
+        ("DESKHAND_LOG_FILTER", "info,deskhand=debug"),
+        ("SECRET_HOST", "127.0.0.1"),
+    ];
+    let mut deskhand = start(&gateway.url(), &environment);
+    let mut job = rest_job(1, target);
+    job.variables = job.variables.replace("127.0.0.1", "{{secrets.HOST}}");
+    gateway.push(job).await;
+    let shown = deskhand.until("otlp.headers");
+    assert!(shown.contains("***") && !shown.contains(TOKEN), "{shown}");
+    completed(&gateway, 1).await;
+    let spans = collector.spans(2).await;
+    let request = spans.iter().find(|span| span.name == "POST").unwrap();
+    assert_eq!(request.attributes["server.address"], "***");
+    assert!(!collector.raw().contains("127.0.0.1"));
+    assert_eq!(collector.authorizations()[0], format!("Bearer {TOKEN}"));
+    let (status, log) = stopped(deskhand);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("job answered") && !log.contains(TOKEN), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_span_that_is_lost_is_counted() {
+    let (gateway, collector) = (FakeGateway::start().await, Collector::start(Mood::Hangs).await);
+    let (target, _) = target().await;
+    let endpoint = collector.endpoint();
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = free.local_addr().unwrap().to_string();
+    drop(free);
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
+        ("DESKHAND_ADMIN_LISTEN", admin.as_str()),
+    ];
+    let deskhand = start(&gateway.url(), &environment);
+    for key in 1..=40 {
+        gateway.push(rest_job(key, target)).await;
+        completed(&gateway, key).await;
+    }
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let answer = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
+        let numbers = answer.text().await.unwrap();
+        // Two for each job.
+        if numbers.contains("deskhand_spans_total{result=\"lost\"} 80\n") {
+            break;
+        }
+        assert!(Instant::now() < give_up, "{numbers}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(stopped(deskhand).0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_given_up_or_refused_is_an_error() {
+    let (gateway, collector) = (FakeGateway::start().await, Collector::start(Mood::Takes).await);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let routes = axum::Router::new()
+        .route("/refuses", post(StatusCode::FORBIDDEN))
+        .fallback(std::future::pending::<()>);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let endpoint = collector.endpoint();
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("DESKHAND_HTTP_TOTAL_TIMEOUT", "200ms"),
+    ];
+    let _deskhand = start(&gateway.url(), &environment);
+    for (key, path, status) in [(1, "hangs", None), (2, "refuses", Some("403"))] {
+        let mut job = rest_job(key, target);
+        job.variables = job.variables.replace("canary-in-the-path", path);
+        gateway.push(job).await;
+        assert!(matches!(gateway.outcome().await, Said::Fail { .. }));
+        let spans = collector.spans(2 * usize::try_from(key).unwrap()).await;
+        let request = spans.iter().rfind(|span| span.name == "POST").unwrap();
+        assert!(request.is_error);
+        assert_eq!(
+            request.attributes.get("http.response.status_code").map(String::as_str),
+            status
+        );
+        let job = spans.iter().find(|span| span.id == request.parent).unwrap();
+        assert!(job.is_error);
     }
 }
