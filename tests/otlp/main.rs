@@ -145,6 +145,7 @@ async fn what_a_worker_that_stops_has_not_sent_is_sent_before_it_ends() {
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ("OTEL_SERVICE_NAME", "robots"),
+        ("DESKHAND_LOG_FILTER", "off"),
     ];
     let deskhand = start(&gateway.url(), &environment);
     gateway.push(rest_job(1, target)).await;
@@ -192,6 +193,25 @@ async fn a_collector_that_hangs_or_refuses_or_is_gone_costs_spans_alone() {
             "{endpoint}: {log}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_does_not_wait_for_a_collector_that_hangs() {
+    let (gateway, collector) = (FakeGateway::start().await, Collector::start(Mood::Hangs).await);
+    let (target, _) = target().await;
+    let endpoint = collector.endpoint();
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        // Longer than this test has patience.
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000"),
+    ];
+    let deskhand = start(&gateway.url(), &environment);
+    gateway.push(rest_job(1, target)).await;
+    completed(&gateway, 1).await;
+    let (status, log) = stopped(deskhand);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("did not take the last spans within 2 s"), "{log}");
+    assert!(log.contains("nothing was left behind"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
