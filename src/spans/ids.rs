@@ -11,11 +11,17 @@ use crate::secrets::Known;
 pub struct Export;
 
 impl Export {
-    /// Starts nothing: the configuration refuses an endpoint in this build.
+    /// Starts nothing, and says so where there is an endpoint.
     ///
     /// # Errors
     /// Never.
-    pub fn start(_: Option<&Otlp>, _: &Known) -> Result<Self, String> {
+    pub fn start(settings: Option<&Otlp>, _: &Known) -> Result<Self, String> {
+        if settings.is_some() {
+            tracing::warn!(
+                "otlp.endpoint is set (OTEL_EXPORTER_OTLP_ENDPOINT), but this deskhand was built without the feature `otlp`: \
+                 no spans are exported"
+            );
+        }
         Ok(Self)
     }
 
