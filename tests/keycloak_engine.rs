@@ -13,9 +13,13 @@ use support::keycloak::{certificate, client, gateway, make_signing_client, setti
 use support::stage::{BOOK_INVOICE, Stage, connect};
 use tonic::Code;
 
+/// One test at a time has the engine: the worker of another would take its jobs, and knows another simulator.
+static ENGINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Keycloak and a Zeebe that demands its tokens: set KEYCLOAK_TOKEN_ENDPOINT and ZEEBE_ADDRESS"]
 async fn jobs_are_worked_on_with_tokens_and_nobody_else_is_let_in() {
+    let _alone = ENGINE.lock().await;
     let url = gateway();
 
     let nobody = connect(&url, Credentials::None).topology().await.unwrap_err();
@@ -51,6 +55,7 @@ async fn jobs_are_worked_on_with_tokens_and_nobody_else_is_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Keycloak and a Zeebe that demands its tokens: set KEYCLOAK_TOKEN_ENDPOINT, KEYCLOAK_ADMIN and ZEEBE_ADDRESS"]
 async fn a_key_signs_in_where_its_certificate_is_known() {
+    let _alone = ENGINE.lock().await;
     let key = |client_id: &str, algorithm| Credentials::OAuthKey {
         token_url: setting("KEYCLOAK_TOKEN_ENDPOINT"),
         client_id: client_id.into(),
