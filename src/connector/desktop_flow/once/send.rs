@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 use tokio::time::{Instant, sleep};
 
+use super::late::Aftercare;
 use super::{Carrier, Decision, Entry, Fate, Started, Starter, Ticket, Wanted, carrier, refusals};
 use crate::audit::Event;
 use crate::connector::abandoned;
@@ -309,15 +310,9 @@ impl Starter<'_> {
     /// Looks whether the flow was started only once. In an ordinary start that goes on beside the job; where another worker
     /// may have started as well, the job waits for it, since only then it is known which run counts.
     async fn look_after(&self, started: Started, start: &Start, doubtful: bool) -> Result<Started, JobError> {
-        let Some(carrier) = start.intent.carrier.clone() else {
+        let Some(aftercare) = self.aftercare_of(start) else {
             return Ok(started);
         };
-        if !self.once.settings.guards.look {
-            return Ok(started);
-        }
-        let intent = &start.intent;
-        let search = self.search(start.token.stable().clone(), carrier, intent.flow, Some(intent.since));
-        let aftercare = self.aftercare(search);
         if !doubtful {
             // The job was lost while the POST was under way: whoever has it now may have started, too.
             if self.lost() {
@@ -329,7 +324,7 @@ impl Starter<'_> {
         }
         match aftercare.watch(true).await {
             Some(counts) if counts.id != started.entry.run => {
-                let entry = self.entry(&counts, intent.attempt, intent.inputs.clone());
+                let entry = self.entry(&counts, start.intent.attempt, start.intent.inputs.clone());
                 self.write_run(&entry, Map::new()).await;
                 self.say_adopted(&entry.run);
                 Ok(Started {
@@ -341,9 +336,7 @@ impl Starter<'_> {
             _ => Ok(started),
         }
     }
-}
 
-impl Starter<'_> {
     fn lost(&self) -> bool {
         self.call.abandoned.is_cancelled() || self.call.place.lease_left().is_zero()
     }
@@ -352,16 +345,21 @@ impl Starter<'_> {
     /// was executed, when this process stood still between the last look and the write: then its run is a second one, and
     /// only we know that it may be there.
     fn look_after_lost(&self, start: &Start, given_up: Instant) {
-        let intent = &start.intent;
-        let Some(carrier) = intent.carrier.clone().filter(|_| self.once.settings.guards.look) else {
+        let Some(aftercare) = self.aftercare_of(start) else {
             return;
         };
-        let search = self.search(start.token.stable().clone(), carrier, intent.flow, Some(intent.since));
-        let aftercare = self.aftercare(search);
-        let settled = given_up + self.once.settings.settles_within(intent.may_take);
+        let settled = given_up + self.once.settings.settles_within(start.intent.may_take);
         self.once
             .disputed
             .spawn(async move { aftercare.watch_lost(settled).await });
+    }
+
+    /// `None` where nothing tells the start's run from others.
+    fn aftercare_of(&self, start: &Start) -> Option<Aftercare> {
+        let intent = &start.intent;
+        let carrier = intent.carrier.clone().filter(|_| self.once.settings.guards.look)?;
+        let search = self.search(start.token.stable().clone(), carrier, intent.flow, Some(intent.since));
+        Some(self.aftercare(search))
     }
 }
 
