@@ -76,7 +76,8 @@ contract! {
         the_topology_names_a_healthy_leader
     }
     commands {
-        a_lapsed_job_is_pushed_again_by_old_engines_only_and_polled_from_all
+        a_lapsed_job_is_pushed_again_by_old_engines_and_left_to_polls_by_new_ones
+        a_lapsed_job_is_polled_again
         a_parked_poll_gets_a_lapsed_job
         a_lapsed_job_cannot_be_extended_but_can_still_be_completed
         a_lapsed_job_can_still_be_failed

@@ -26,21 +26,29 @@ async fn wait_for_lapse(subject: &Subject, job: &ActivatedJob) {
     }
 }
 
-pub async fn a_lapsed_job_is_pushed_again_by_old_engines_only_and_polled_from_all(subject: Subject) {
+/// A job lapses once only in each test: engines up to spring 2025 now and then keep one for ever whose lease lapses for
+/// the second time (camunda/camunda issue 29735; seen here with six jobs of one moment in 320).
+pub async fn a_lapsed_job_is_pushed_again_by_old_engines_and_left_to_polls_by_new_ones(subject: Subject) {
     let (process, job_type) = one_task(&subject).await;
     let mut pushed = open_stream(&subject, &process, &job_type, 300).await;
     subject.start(&process, json!({})).await;
     let first = pushed.next().await;
     let again = pushed.within(subject.a_lapse()).await;
-    if subject.pushes_lapsed_jobs() {
-        let again = again.expect("a lapsed job should be pushed again");
-        assert_eq!((again.key, again.retries), (first.key, first.retries));
+    let again = if subject.pushes_lapsed_jobs() {
+        again.expect("a lapsed job should be pushed again")
     } else {
         assert!(again.is_none(), "a lapsed job was pushed again");
-    }
-    drop(pushed);
-    let polled = subject.job_for(&job_type, 60_000).await;
-    assert_eq!((polled.key, polled.retries), (first.key, first.retries));
+        subject.job(&job_type).await
+    };
+    assert_eq!((again.key, again.retries), (first.key, first.retries));
+}
+
+pub async fn a_lapsed_job_is_polled_again(subject: Subject) {
+    let (process, job_type) = one_task(&subject).await;
+    subject.start(&process, json!({})).await;
+    let first = lapsed(&subject, &job_type).await;
+    let again = subject.job(&job_type).await;
+    assert_eq!((again.key, again.retries), (first.key, first.retries));
 }
 
 pub async fn a_parked_poll_gets_a_lapsed_job(subject: Subject) {
