@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         // A fake gateway in a test implements the calls it needs; the others answer UNIMPLEMENTED.
         .generate_default_stubs(true)
+        .codec_path("crate::engine::codec::SmallBuffers")
         .compile_fds(descriptors)?;
     Ok(())
 }

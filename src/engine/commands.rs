@@ -123,6 +123,7 @@ impl Commands {
         }
     }
 
+    /// What is rare is boxed: each job that runs carries the largest of these calls.
     async fn send(&self, job: &Job, outcome: &Outcome, held: &dyn Held) -> Result<(), Status> {
         let mut client = self.engine.unary.clone();
         let authority = &self.engine.authority;
@@ -154,7 +155,7 @@ impl Commands {
                 if !held.holds() {
                     return Err(lapsed());
                 }
-                client.fail_job(request).await?;
+                Box::pin(client.fail_job(request)).await?;
             }
             Outcome::BpmnError {
                 code,
@@ -168,7 +169,8 @@ impl Commands {
                     variables: json(variables),
                     lease_token: held.token(),
                 };
-                client.throw_error(authority.authorize(message).await?).await?;
+                let request = authority.authorize(message).await?;
+                Box::pin(client.throw_error(request)).await?;
             }
             Outcome::Asleep | Outcome::Abandon { .. } => {}
         }

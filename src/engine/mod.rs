@@ -4,6 +4,7 @@
 //! [`crate::outcome::Outcome`] goes in and is acknowledged.
 
 pub mod channel;
+mod codec;
 pub mod commands;
 mod connect;
 pub mod credentials;

@@ -107,7 +107,7 @@ impl<'a> EngineHold<'a> {
                 continue;
             }
             let renewed = tokio::select! {
-                renewed = tokio::time::timeout(left, self.renew(self.grip.own_length())) => renewed,
+                renewed = tokio::time::timeout(left, Box::pin(self.renew(self.grip.own_length()))) => renewed,
                 () = jumped => continue,
             };
             match renewed {

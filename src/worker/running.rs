@@ -181,7 +181,7 @@ impl Running {
         let abandoned = self.let_go.child_token();
         let ended = self.run_with_heartbeat(job, &hold, &abandoned).await;
         match (ended, hold.asleep()) {
-            (Ok(Outcome::Asleep), Some(_)) if self.stop.is_cancelled() => self.hand_back(job, &grip).await,
+            (Ok(Outcome::Asleep), Some(_)) if self.stop.is_cancelled() => Box::pin(self.hand_back(job, &grip)).await,
             (Ok(Outcome::Asleep), Some((sleep, place))) => {
                 self.parked.take_in(job, sleep, place, grip, began);
                 return After::Asleep;
@@ -274,7 +274,7 @@ impl Running {
         };
         let mut said = outcome.clone();
         if let (Some(instead), Some(until)) = (instead_of(outcome, &told), until) {
-            told = self.commands.tell(job, &instead, grip, until).await;
+            told = Box::pin(self.commands.tell(job, &instead, grip, until)).await;
             said = instead;
         }
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

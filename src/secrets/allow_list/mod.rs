@@ -179,7 +179,8 @@ impl AllowList {
                 Fields::Credentials => by_field(places),
             };
         };
-        let declared = match source.declared(scope).await {
+        // Boxed: every job would carry its several KiB, those without secrets too.
+        let declared = match Box::pin(source.declared(scope)).await {
             Ok(declared) => declared,
             Err(error) if self.settings.mode == Mode::Lax => {
                 tracing::warn!(%error, "the diagrams cannot be read: every secret is allowed, as secrets.allow_list = \"lax\" says");
