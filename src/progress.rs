@@ -1,10 +1,12 @@
 //! The steps of a job as values. Whoever watches (the demo today, metrics and the audit line later) gets each step as it
-//! happens; nothing is queued, and without a watcher a step costs a null check.
+//! happens; nothing is queued, and without a watcher a step costs a null check. Messages about ended runs belong to no job;
+//! they have two points of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::job::Job;
+use crate::message::Message;
 
 /// One step of a job's way. No step carries a value of a secret or of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,12 +136,28 @@ impl StartPoint {
     ];
 }
 
+/// The points of publishing a message between which a process can die or stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PublishPoint {
+    /// The message is about to go to the engine.
+    Publishing,
+    /// The engine has answered, or has not in time.
+    Published,
+}
+
+impl PublishPoint {
+    /// Both of them, in their order.
+    pub const ALL: [PublishPoint; 2] = [PublishPoint::Publishing, PublishPoint::Published];
+}
+
 type Watcher = dyn Fn(&Job, &Step) + Send + Sync;
+type MessageWatcher = dyn Fn(&Message, PublishPoint) + Send + Sync;
 
 /// Passes steps to a watcher, if there is one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Progress {
     watcher: Option<Arc<Watcher>>,
+    messages: Option<Arc<MessageWatcher>>,
 }
 
 impl Progress {
@@ -152,6 +170,16 @@ impl Progress {
     pub fn watched_by(watcher: impl Fn(&Job, &Step) + Send + Sync + 'static) -> Self {
         Self {
             watcher: Some(Arc::new(watcher)),
+            messages: None,
+        }
+    }
+
+    /// Calls `watcher` at each point of a message, too, on the task that publishes: it must not block.
+    #[must_use]
+    pub fn and_messages(self, watcher: impl Fn(&Message, PublishPoint) + Send + Sync + 'static) -> Self {
+        Self {
+            messages: Some(Arc::new(watcher)),
+            ..self
         }
     }
 
@@ -165,6 +193,13 @@ impl Progress {
         tracing::debug!(job = job.key, ?step, "step");
         if let Some(watcher) = &self.watcher {
             watcher(job, &step);
+        }
+    }
+
+    /// Reports that a message has come to a point.
+    pub fn report_message(&self, message: &Message, point: PublishPoint) {
+        if let Some(watcher) = &self.messages {
+            watcher(message, point);
         }
     }
 }

@@ -45,7 +45,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         totals.adopted += outcome.adopted;
         totals.reconciled += outcome.reconciled;
         println!(
-            "round of {} kills in {} s: {} wanted, {} started, {} started twice, {} lost, {} late starts cancelled",
+            "round of {} kills in {} s: {} wanted, {} started, {} started twice, {} lost, {} late starts cancelled, {} by message",
             outcome.kills,
             began.elapsed().as_secs(),
             outcome.verdict.wanted,
@@ -53,6 +53,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             outcome.verdict.started_twice,
             outcome.verdict.lost,
             outcome.verdict.late_starts_cancelled,
+            outcome.verdict.by_message,
         );
         for finding in outcome.findings {
             println!("  {finding}");
@@ -84,6 +85,7 @@ impl Totals {
             "lost": self.verdict.lost,
             "adopted": self.adopted,
             "reconciled": self.reconciled,
+            "by_message": self.verdict.by_message,
             "late_starts_cancelled": self.verdict.late_starts_cancelled,
             "cancelled": self.instances.cancelled,
             "modified": self.instances.modified,
@@ -106,6 +108,8 @@ fn read(state: &std::path::Path) -> Option<Totals> {
             started_twice: number("started_twice"),
             lost: number("lost"),
             late_starts_cancelled: number("late_starts_cancelled"),
+            // A campaign that was begun without messages.
+            by_message: all["by_message"].as_u64().unwrap_or(0),
         },
         kills: small("kills"),
         freezes: small("freezes"),

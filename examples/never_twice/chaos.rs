@@ -20,7 +20,7 @@ use crate::{round, weather};
 /// The lease of the campaign's jobs.
 pub const LEASE: Duration = Duration::from_secs(6);
 /// The points at which replicas die or stand still; `BytesLeave` stands twice, since there it matters most.
-const POINTS: [&str; 11] = [
+const POINTS: [&str; 13] = [
     "Looked",
     "WritingIntent",
     "IntentWritten",
@@ -32,6 +32,8 @@ const POINTS: [&str; 11] = [
     "WritingRun",
     "RunWritten",
     "LookedAfter",
+    "Publishing",
+    "Published",
 ];
 /// Between the last look and the write.
 const WRITING: &str = "BytesLeave";

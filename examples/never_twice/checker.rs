@@ -18,6 +18,19 @@ pub struct Instance {
     pub begun_anew: Vec<i64>,
     /// The runs that its tasks handed on.
     pub handed_on: Vec<String>,
+    /// It goes on when a message has told of the end of its run.
+    pub waits_for_message: bool,
+    /// What the messages told that it went on by.
+    pub told: Vec<Told>,
+}
+
+/// What a message told an instance.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The run that has ended.
+    pub run: String,
+    /// When the instance was seen to have gone on, milliseconds of the simulator's clock.
+    pub at: i64,
 }
 
 /// What the simulator noted about one run.
@@ -57,6 +70,8 @@ pub struct Verdict {
     pub lost: u64,
     /// Late runs of frozen starts that were cancelled in time.
     pub late_starts_cancelled: u64,
+    /// Instances that went on because of a message.
+    pub by_message: u64,
 }
 
 impl Verdict {
@@ -70,6 +85,7 @@ impl Verdict {
         self.started_twice += other.started_twice;
         self.lost += other.lost;
         self.late_starts_cancelled += other.late_starts_cancelled;
+        self.by_message += other.by_message;
     }
 }
 
@@ -148,6 +164,11 @@ pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances
                 ));
             }
         }
+        verdict.by_message += u64::from(!instance.told.is_empty());
+        if let Some(why) = mistold(instance, &alive) {
+            verdict.lost += 1;
+            findings.push(format!("{}: {why}", instance.invoice));
+        }
         if !instance.cancelled && (instance.handed_on.len() as u64) < wants {
             verdict.lost += wants - instance.handed_on.len() as u64;
             findings.push(format!(
@@ -163,6 +184,24 @@ pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances
         findings.push(format!("{invoice}: {} runs that nobody asked for", runs.len()));
     }
     (verdict, findings)
+}
+
+/// An instance that waits for a message goes on by one alone, which tells of the run that it was given, when that has ended.
+fn mistold(instance: &Instance, alive: &[&Run]) -> Option<String> {
+    let through = !instance.handed_on.is_empty();
+    let [told] = instance.told.as_slice() else {
+        let count = instance.told.len();
+        let expected = usize::from(instance.waits_for_message && through);
+        return (count != expected).then(|| format!("it went on with {count} messages about its run"));
+    };
+    if !instance.waits_for_message || !instance.handed_on.contains(&told.run) {
+        return Some(format!("a message told of run {}, which is not its own", told.run));
+    }
+    let ended = alive.iter().find(|run| run.id == told.run).and_then(|run| run.ended);
+    match ended {
+        Some(ended) if ended <= told.at => None,
+        _ => Some(format!("a message told of run {} before it had ended", told.run)),
+    }
 }
 
 /// A late run is excused by a start that was frozen while writing, if an earlier one lives and it was cancelled in time.
@@ -210,6 +249,8 @@ mod tests {
             cancelled: false,
             begun_anew: Vec::new(),
             handed_on: handed_on.iter().map(|id| (*id).to_owned()).collect(),
+            waits_for_message: false,
+            told: Vec::new(),
         }
     }
 
@@ -299,6 +340,34 @@ mod tests {
         );
         assert_eq!(counts(instance(1, &["x"]), &[run("a", false)], &calm).1, 1);
         assert_eq!(counts(instance(1, &["a"]), &[run("a", true)], &calm).1, 1);
+    }
+
+    #[test]
+    fn an_instance_that_waits_for_a_message_is_lost_without_the_one_about_its_run() {
+        let lost = |handed_on: &[&str], told: &[(&str, i64)]| {
+            let told = told.iter().map(|(run, at)| Told {
+                run: (*run).to_owned(),
+                at: *at,
+            });
+            let waits = Instance {
+                waits_for_message: true,
+                told: told.collect(),
+                ..instance(1, handed_on)
+            };
+            let runs = [run("a", false)];
+            let (verdict, _) = judge(&[waits], &runs, &Circumstances::default());
+            (verdict.lost, verdict.by_message)
+        };
+        assert_eq!(lost(&["a"], &[("a", 5_000)]), (0, 1));
+        assert_eq!(
+            lost(&[], &[]),
+            (1, 0),
+            "nothing was published, or it did not reach the instance"
+        );
+        assert_eq!(lost(&["a"], &[]), (1, 0), "it went on by itself");
+        assert_eq!(lost(&["a"], &[("b", 5_000)]), (1, 1), "about another run");
+        assert_eq!(lost(&["a"], &[("a", 4_999)]), (1, 1), "before the end");
+        assert_eq!(lost(&["a"], &[("a", 5_000), ("a", 5_001)]), (1, 1), "twice");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use serde_json::Value;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::checker::Instance;
-use crate::processes::{AFTER, ELEMENTS, FLOW, MOVED, Process, bpmn};
+use crate::checker::{Instance, Told};
+use crate::processes::{AFTER, FLOW, Process, bpmn};
 use crate::surgery;
 
 /// Asks the engine and writes down what it says.
@@ -36,8 +36,8 @@ struct Book {
     jobs: HashSet<i64>,
     /// Jobs that replicas were given, by process instance: job to element instance.
     given: HashMap<i64, HashMap<i64, i64>>,
-    /// The definition that instances are migrated to.
-    moved: Option<i64>,
+    /// Definitions by the ids of their processes.
+    definitions: HashMap<String, i64>,
     counts: Counts,
 }
 
@@ -67,6 +67,9 @@ struct Entry {
     wants: u32,
     cancelled: bool,
     begun_anew: Vec<i64>,
+    /// Whether it goes on by a message, and what the message told.
+    waits_for_message: bool,
+    told: Vec<Told>,
     /// The engine's word that it exists.
     certain: bool,
     handed_on: Vec<String>,
@@ -105,10 +108,9 @@ impl Clerk {
             .deployments
             .into_iter()
             .filter_map(|one| one.metadata);
-        self.book.lock().unwrap().moved = deployed
-            .map(|Metadata::Process(process)| process)
-            .find(|process| process.bpmn_process_id == MOVED.id)
-            .map(|process| process.process_definition_key);
+        self.book.lock().unwrap().definitions = deployed
+            .map(|Metadata::Process(process)| (process.bpmn_process_id, process.process_definition_key))
+            .collect();
     }
 
     /// Starts an instance. Its entry is made first: an answer may be lost, the instance is not.
@@ -119,6 +121,8 @@ impl Clerk {
                 wants: process.wants,
                 cancelled: false,
                 begun_anew: Vec::new(),
+                waits_for_message: process.waits_for_message(),
+                told: Vec::new(),
                 certain: false,
                 handed_on: Vec::new(),
             },
@@ -189,11 +193,12 @@ impl Clerk {
     }
 
     /// Moves an instance to another process; its entries stay what they are.
-    pub async fn migrate(&self, key: i64) {
-        let Some(target) = self.book.lock().unwrap().moved else {
+    pub async fn migrate(&self, process: Process, key: i64) {
+        let Some((target, elements)) = process.moves_to() else {
             return;
         };
-        if surgery::migrate(&self.channel, key, target, &ELEMENTS).await.is_ok() {
+        let target = self.book.lock().unwrap().definitions[target.id];
+        if surgery::migrate(&self.channel, key, target, elements).await.is_ok() {
             self.changed(key, |_, counts| counts.migrated += 1);
         }
     }
@@ -265,6 +270,13 @@ impl Clerk {
         let runs = variables["runs"].as_array().cloned().unwrap_or_default();
         let run = |run: &Value| run.as_str().unwrap_or("none").to_owned();
         entry.handed_on.extend(runs.iter().map(run));
+        let message = &variables["desktopFlowRun"];
+        if message.is_object() {
+            entry.told.push(Told {
+                run: run(&message["flowSessionId"]),
+                at: jiff::Timestamp::now().as_millisecond(),
+            });
+        }
     }
 
     /// The invoice of an instance, and how many runs it wants.
@@ -334,6 +346,8 @@ impl Clerk {
                 wants: entry.wants,
                 cancelled: entry.cancelled || !entry.certain,
                 begun_anew: entry.begun_anew.clone(),
+                waits_for_message: entry.waits_for_message,
+                told: entry.told.clone(),
                 handed_on: entry.handed_on.clone(),
             })
             .collect()

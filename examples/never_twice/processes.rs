@@ -16,18 +16,26 @@ pub struct Process {
     pub real_engine_only: bool,
 }
 
-/// An instance of it can be migrated to this.
-pub const MOVED: Process = Process {
-    id: "never-twice-moved",
-    wants: 1,
-    real_engine_only: true,
-};
+/// Instances can be migrated to these.
+pub const MOVED: [Process; 2] = [
+    Process {
+        id: "never-twice-moved",
+        wants: 1,
+        real_engine_only: true,
+    },
+    Process {
+        id: "never-twice-message-moved",
+        wants: 1,
+        real_engine_only: true,
+    },
+];
 
-/// The elements of a process with one task that runs a flow, and which of them that is.
-pub const ELEMENTS: [&str; 2] = [FLOW, "after"];
+/// The task that runs a flow in a process that has one.
 pub const FLOW: &str = "flow";
+/// The identity with which messages are published, as the settings of the replicas name it.
+pub const IDENTITY: &str = "robot";
 
-pub const ALL: [Process; 5] = [
+pub const ALL: [Process; 6] = [
     Process {
         id: "never-twice-wait",
         wants: 1,
@@ -35,6 +43,12 @@ pub const ALL: [Process; 5] = [
     },
     Process {
         id: "never-twice-trigger",
+        wants: 1,
+        real_engine_only: false,
+    },
+    // It goes on when the run has ended, by a message.
+    Process {
+        id: "never-twice-message",
         wants: 1,
         real_engine_only: false,
     },
@@ -65,18 +79,29 @@ pub fn of(real_engine: bool) -> Vec<Process> {
 }
 
 impl Process {
-    /// Has it one task of its own that waits for its flow, and nothing beside it?
-    pub fn waits_alone(&self) -> bool {
-        self.id == "never-twice-wait"
+    /// Does it go on by a message about its run?
+    pub fn waits_for_message(&self) -> bool {
+        matches!(self.id, "never-twice-message" | "never-twice-message-moved")
+    }
+
+    /// What its instances can be migrated to, and the elements that both have. Only where one thing waits, for long.
+    pub fn moves_to(&self) -> Option<(Process, &'static [&'static str])> {
+        match self.id {
+            "never-twice-wait" => Some((MOVED[0], &[FLOW, "after"])),
+            "never-twice-message" => Some((MOVED[1], &[FLOW, "ended", "after"])),
+            _ => None,
+        }
     }
 }
 
 /// The BPMN of a process.
 pub fn bpmn(process: Process) -> String {
     let wait = flow_task("flow", "runAndWait", "");
+    let message = if process.waits_for_message() { MESSAGE } else { "" };
     let body = match process.id {
         "never-twice-wait" | "never-twice-moved" => chain(&wait, "=[run_flow]"),
         "never-twice-trigger" => chain(&flow_task("flow", "triggerFlowRun", ""), "=[run_flow]"),
+        "never-twice-message" | "never-twice-message-moved" => message_chain(),
         "never-twice-template" => chain(&template_task(), "=[flowSessionId]"),
         "never-twice-many" => chain(&flow_task("flow", "runAndWait", MANY), "=runs"),
         _ => {
@@ -102,7 +127,7 @@ pub fn bpmn(process: Process) -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <bpmn:definitions xmlns:bpmn="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" id="definitions" targetNamespace="https://deskhand.example/bpmn">
-  <bpmn:process id="{}" isExecutable="true"><bpmn:startEvent id="start"/><bpmn:endEvent id="end"/>{body}</bpmn:process>
+  <bpmn:process id="{}" isExecutable="true"><bpmn:startEvent id="start"/><bpmn:endEvent id="end"/>{body}</bpmn:process>{message}
 </bpmn:definitions>"#,
         process.id
     )
@@ -116,6 +141,24 @@ fn chain(task: &str, runs: &str) -> String {
         after_task("after", runs),
         edge("start", "flow"),
         edge("flow", "after"),
+        edge("after", "end")
+    )
+}
+
+const MESSAGE: &str = r#"<bpmn:message id="desktop-flow-ended" name="desktopFlowEnded"><bpmn:extensionElements><zeebe:subscription correlationKey="=run_flow"/></bpmn:extensionElements></bpmn:message>"#;
+
+/// What is handed on behind the message: the run that was started, and what was told of it.
+fn message_chain() -> String {
+    format!(
+        r#"{}<bpmn:receiveTask id="ended" messageRef="desktop-flow-ended"/>{}{}{}{}{}"#,
+        flow_task("flow", "triggerFlowRun", "").replace(
+            AUTHENTICATION,
+            &format!(r#"<zeebe:input source="{IDENTITY}" target="identity"/><zeebe:input source="message" target="waitFor"/>"#),
+        ),
+        after_task("after", "=[run_flow]"),
+        edge("start", "flow"),
+        edge("flow", "ended"),
+        edge("ended", "after"),
         edge("after", "end")
     )
 }

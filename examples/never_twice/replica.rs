@@ -1,5 +1,5 @@
 //! A worker in a process of its own: `deskhand run` in all but two things. It tells its steps on stdout, and stands still at
-//! one of the points of a start when it was told to, until it is killed or a line comes in.
+//! one of the points of a start or of a message when it was told to, until it is killed or a line comes in.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -12,20 +12,23 @@ use deskhand::engine::Engine;
 use deskhand::engine::credentials::Authority;
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
-use deskhand::job::Job;
 use deskhand::mapping::Mapper;
-use deskhand::progress::{Progress, StartPoint, Step};
+use deskhand::progress::{Progress, PublishPoint, StartPoint, Step};
 use deskhand::worker::{self, Clock, Pipeline};
 use tokio_util::sync::CancellationToken;
 
+/// How often ends of runs are looked for without a hint: a round shall not wait a minute for what a kill prevented.
+const OUTBOX: Duration = Duration::from_secs(4);
+
 /// Where to stand still: the point, and at which of its occurrences.
 struct Stop {
-    point: StartPoint,
+    point: String,
     left: AtomicU32,
 }
 
 pub async fn run(words: &[String]) -> ExitCode {
     let mut config = Config::load(&Flags::default(), &Process).unwrap();
+    config.connectors.desktop_flow.outbox.every = OUTBOX;
     let mut stop = None;
     let mut words = words.iter();
     while let (Some(flag), Some(value)) = (words.next(), words.next()) {
@@ -44,9 +47,12 @@ pub async fn run(words: &[String]) -> ExitCode {
             }
             _ => {
                 let (name, nth) = value.split_once(':').unwrap();
-                let point = StartPoint::ALL.into_iter().find(|point| format!("{point:?}") == name);
+                let starts = StartPoint::ALL.map(|point| format!("{point:?}"));
+                let mut points = starts
+                    .into_iter()
+                    .chain(PublishPoint::ALL.map(|point| format!("{point:?}")));
                 stop = Some(Stop {
-                    point: point.unwrap(),
+                    point: points.find(|point| point == name).unwrap(),
                     left: AtomicU32::new(nth.parse().unwrap()),
                 });
             }
@@ -93,28 +99,37 @@ fn watched(stop: Option<Stop>) -> Progress {
         // The campaign is gone: so are we.
         std::process::exit(1);
     });
-    Progress::watched_by(move |job, step| match step {
-        Step::Start(point) => {
-            if let Some(stop) = stop.as_ref().filter(|stop| stop.point == *point)
-                && stop.left.fetch_sub(1, Ordering::SeqCst) == 1
-            {
-                say(&format!("at {point:?}"), job);
-                while !go_on.load(Ordering::SeqCst) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+    let stand = Arc::new(move |point: &str, instance: i64| {
+        if let Some(stop) = stop.as_ref().filter(|stop| stop.point == point)
+            && stop.left.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            say(&format!("at {point}"), instance);
+            while !go_on.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
-        Step::Received => say(&format!("got {} {}", job.key, job.element_instance_key), job),
-        Step::RunAdopted { .. } => say("adopted", job),
-        Step::StartClearedUp { .. } => say("reconciled", job),
-        Step::LateStartCancelled { .. } => say("late", job),
+    });
+    // A message does not say which instance it is for.
+    let publishing = stand.clone();
+    let progress = Progress::watched_by(move |job, step| match step {
+        Step::Start(point) => {
+            stand(&format!("{point:?}"), job.process_instance_key);
+        }
+        Step::Received => say(
+            &format!("got {} {}", job.key, job.element_instance_key),
+            job.process_instance_key,
+        ),
+        Step::RunAdopted { .. } => say("adopted", job.process_instance_key),
+        Step::StartClearedUp { .. } => say("reconciled", job.process_instance_key),
+        Step::LateStartCancelled { .. } => say("late", job.process_instance_key),
         _ => {}
-    })
+    });
+    progress.and_messages(move |_, point| publishing(&format!("{point:?}"), 0))
 }
 
-fn say(what: &str, job: &Job) {
+fn say(what: &str, instance: i64) {
     let mut out = std::io::stdout().lock();
     // A campaign that is gone listens no more.
-    let _ = writeln!(out, "{what} {}", job.process_instance_key);
+    let _ = writeln!(out, "{what} {instance}");
     let _ = out.flush();
 }

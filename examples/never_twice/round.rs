@@ -73,17 +73,13 @@ pub async fn play(arguments: &Arguments, kills: u32, broker_crashes: u32, seed: 
     )
     .await;
     let all = processes::of(arguments.engine.is_some());
-    clerk.deploy(&[all.as_slice(), &[processes::MOVED]].concat()).await;
+    clerk.deploy(&[all.as_slice(), &processes::MOVED].concat()).await;
     let taking = tokio::spawn(clerk.clone().take());
 
     // Secrets go to the simulator and nowhere else.
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("deskhand.toml");
-    let rule = format!(
-        "[[secrets.rule]]\nname = \"PA_*\"\nhosts = [\"{}\"]\n",
-        simulator.address()
-    );
-    std::fs::write(&config, rule).unwrap();
+    std::fs::write(&config, settings(&simulator)).unwrap();
     let mut environment = environment(&address);
     environment.push(("DESKHAND_CONFIG".into(), config.display().to_string()));
     let round = format!("{seed:x}");
@@ -173,8 +169,8 @@ fn change_some(clerk: &Clerk, process: Process, key: i64, random: &mut fastrand:
         sleep(after).await;
         match what {
             0 => clerk.cancel(key).await,
-            1..=4 if process.waits_alone() => clerk.modify(key).await,
-            5..=8 if process.waits_alone() => clerk.migrate(key).await,
+            1..=4 if process.moves_to().is_some() => clerk.modify(key).await,
+            5..=8 => clerk.migrate(process, key).await,
             _ => {}
         }
     });
@@ -234,6 +230,31 @@ fn runs(simulator: &Simulator) -> Vec<Run> {
             }
         })
         .collect()
+}
+
+/// Secrets for the simulator, and where ends of runs are published from.
+fn settings(simulator: &Simulator) -> String {
+    let (name, host) = (processes::IDENTITY, simulator.address());
+    format!(
+        r#"
+        [[secrets.rule]]
+        name = "PA_*"
+        hosts = ["{host}"]
+
+        [identities.{name}]
+        token_endpoint = "{}"
+        client_id = "{CLIENT_ID}"
+        client_secret = "{{{{secrets.PA_CLIENT_SECRET}}}}"
+        scope = "{}"
+        hosts = ["{host}"]
+
+        [messages]
+        outbox = ["{name}@{}"]
+        "#,
+        simulator.token_endpoint(),
+        simulator.scope(),
+        simulator.organization(),
+    )
 }
 
 fn environment(address: &str) -> Vec<(String, String)> {

@@ -21,7 +21,11 @@ pub const SETTLE: Duration = Duration::from_millis(5_600);
 
 /// The world of a round.
 pub fn world() -> World {
-    let mut world = World::default();
+    let mut world = World {
+        // An engine knows the messages about the runs of an earlier round.
+        seed: fastrand::u64(..),
+        ..World::default()
+    };
     world.environment.workflows = vec![Workflow {
         id: BOOK_INVOICE,
         name: "Book invoice".into(),

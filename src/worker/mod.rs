@@ -139,7 +139,7 @@ pub async fn run(
     let running = Arc::new(Running {
         commands: engine.commands(),
         pipeline: pipeline.clone(),
-        progress,
+        progress: progress.clone(),
         tasks: tasks.clone(),
         stop: stop.clone(),
         streams_closed: StreamsClosed::default(),
@@ -164,7 +164,7 @@ pub async fn run(
             async move { running.parked.clone().bring_back(&running, &over).await }
         }),
     ];
-    let published = tokio::spawn(messages::publish(engine.commands(), pipeline.clone()));
+    let published = tokio::spawn(messages::publish(engine.commands(), pipeline.clone(), progress));
     let intakes = TaskTracker::new();
     let beats = Beats::new();
     for connector in pipeline.connectors() {
