@@ -3,17 +3,19 @@
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deskhand::connector::desktop_flow::{self, DesktopFlow};
+use deskhand::connector::identity::{self, Identities, SignIn};
 use deskhand::engine::credentials::Authority;
 use deskhand::engine::gateway::CreateProcessInstanceRequest;
 use deskhand::engine::gateway::gateway_client::GatewayClient;
 use deskhand::engine::{self, Credentials, Engine};
-use deskhand::http::token::Tokens;
+use deskhand::http::token::{ClientAuthentication, Tokens};
 use deskhand::http::{Client, Method, Request};
 use deskhand::mapping::Mapper;
 use deskhand::progress::Progress;
@@ -27,6 +29,10 @@ use tokio_util::sync::CancellationToken;
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub const ROLE: &str = "DESKHAND_BENCH_ROLE";
+/// The role of a client whose runs are told of by messages.
+pub const MESSAGES: &str = "messages";
+/// The identity that publishes them.
+pub const IDENTITY: &str = "robot";
 const FLOW: &str = "5a1b0000-0000-4000-8000-0000000000f1";
 
 const PROCESS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -60,6 +66,19 @@ const PROCESS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   </process>
 </definitions>
 "#;
+
+/// The same process, whose task only starts the run and wants a message about its end.
+fn with_messages() -> String {
+    PROCESS
+        .replace(r#"source="runAndWait""#, r#"source="triggerFlowRun""#)
+        .replace(
+            r#"<zeebe:input source="oauth-client-credentials-flow" target="authentication.type" />"#,
+            &format!(r#"<zeebe:input source="message" target="waitFor" /><zeebe:input source="{IDENTITY}" target="identity" />"#),
+        )
+        .lines()
+        .filter(|line| !line.contains(r#"target="authentication."#) && !line.contains("resultExpression"))
+        .collect()
+}
 
 /// A child process that ends with its guard.
 pub struct Running(Child);
@@ -157,6 +176,25 @@ impl World {
         Ok(driver)
     }
 
+    fn identity(&self, host: &str) -> Outcome<identity::Settings> {
+        Ok(identity::Settings {
+            name: IDENTITY.into(),
+            sign_in: SignIn::Secret {
+                secret: "{{secrets.PA_CLIENT_SECRET}}".into(),
+                way: ClientAuthentication::BasicHeader,
+            },
+            endpoint: self.token_endpoint.parse()?,
+            client_id: CLIENT_ID.to_string(),
+            hosts: vec![host.parse()?],
+            scope: None,
+            audiences: BTreeMap::new(),
+            connectors: vec![],
+            processes: vec![],
+            tenants: vec![],
+            expires: None,
+        })
+    }
+
     /// A worker in this process.
     pub fn work(
         &self,
@@ -179,13 +217,15 @@ impl World {
         let policy = Arc::new(Policy::of_rules(vec![Rule::new("PA_*", [host.as_str()])?]));
         let client = Client::new()?;
         let tokens = Arc::new(Tokens::new(client.clone()));
-        let connector = Arc::new(DesktopFlow::new(client, tokens, policy, flows));
         let known = |name: &str| match name {
             "SECRET_PA_CLIENT_ID" => Some(CLIENT_ID.to_string()),
             "SECRET_PA_CLIENT_SECRET" => Some("demo-client-secret".to_owned()),
             _ => None,
         };
         let secrets = Secrets::from_settings(&secrets::Settings::default(), known);
+        let identities = Identities::new([self.identity(&host)?], secrets.clone(), tokens.clone());
+        let connector = DesktopFlow::new(client, tokens, policy, flows).with_identities(Some(Arc::new(identities)));
+        let connector = Arc::new(connector);
         let pipeline = Pipeline::new(vec![connector.clone()], secrets, Mapper::default(), progress.clone());
         let stop = CancellationToken::new();
         let engine = connect(&self.engine)?;
@@ -205,7 +245,11 @@ pub async fn start_processes() -> Outcome {
     let address = std::env::var("DESKHAND_BENCH_ENGINE")?;
     let count: usize = std::env::var("DESKHAND_BENCH_COUNT")?.parse()?;
     let variables = std::env::var("DESKHAND_BENCH_VARIABLES")?;
-    connect(&address)?.deploy(&[("bench.bpmn", PROCESS)]).await?;
+    let process = match std::env::var(ROLE).as_deref() {
+        Ok(MESSAGES) => with_messages(),
+        _ => PROCESS.to_owned(),
+    };
+    connect(&address)?.deploy(&[("bench.bpmn", &process)]).await?;
     let client = GatewayClient::connect(format!("http://{address}")).await?;
     let lanes = (0..16).map(|lane| {
         let (mut client, variables) = (client.clone(), variables.clone());

@@ -171,8 +171,12 @@ pub fn judge(instances: &[Instance], runs: &[Run], circumstances: &Circumstances
         }
         if !instance.cancelled && (instance.handed_on.len() as u64) < wants {
             verdict.lost += wants - instance.handed_on.len() as u64;
+            let waits = match instance.waits_for_message {
+                true => ": no message, or no run",
+                false => "",
+            };
             findings.push(format!(
-                "{}: {} of {wants} tasks are through",
+                "{}: {} of {wants} tasks are through{waits}",
                 instance.invoice,
                 instance.handed_on.len()
             ));
