@@ -17,7 +17,7 @@ use deskhand::engine::{self, Engine};
 use deskhand::http::Client;
 use deskhand::http::token::Tokens;
 use deskhand::mapping::Mapper;
-use deskhand::progress::{Progress, Step};
+use deskhand::progress::{Progress, StartPoint, Step};
 use deskhand::sandbox::power_automate::{BOOK_INVOICE, CLIENT_ID, CONNECTION, RouteName, Simulator, World};
 use deskhand::secrets::{Policy, Secrets};
 use deskhand::worker::{self, Ended, Pipeline};
@@ -57,15 +57,21 @@ struct Replica {
     stop: CancellationToken,
     working: JoinHandle<Ended>,
     adopted: Arc<AtomicUsize>,
+    /// Looks for a second start; each start has two, the later one half a minute after it.
+    looks: Arc<AtomicUsize>,
 }
 
 fn replica(url: &str) -> Replica {
-    let adopted = Arc::new(AtomicUsize::new(0));
-    let seen = adopted.clone();
-    let progress = Progress::watched_by(move |_, step| {
-        if matches!(step, Step::RunAdopted { .. }) {
-            seen.fetch_add(1, Ordering::SeqCst);
+    let (adopted, looks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (adoptions, looked) = (adopted.clone(), looks.clone());
+    let progress = Progress::watched_by(move |_, step| match step {
+        Step::RunAdopted { .. } => {
+            adoptions.fetch_add(1, Ordering::SeqCst);
         }
+        Step::Start(StartPoint::LookedAfter) => {
+            looked.fetch_add(1, Ordering::SeqCst);
+        }
+        _ => {}
     });
     let mut flows = desktop_flow::Settings::default();
     flows.turns.starts_per_minute = usize::MAX;
@@ -86,6 +92,7 @@ fn replica(url: &str) -> Replica {
         stop,
         working: tokio::spawn(work),
         adopted,
+        looks,
     }
 }
 
@@ -198,6 +205,8 @@ async fn a_thousand_parked_jobs_are_handed_back_adopted_and_cancelled() {
     println!("figure adopt_1000_seconds {:.2} s", began.elapsed().as_secs_f64());
     until("all are parked again", || parked() == JOBS).await;
     assert_eq!(simulator.runs_started(), JOBS, "none was started again");
+    // As a process the first replica would be gone, and its looks with it; here they keep the simulator busy.
+    until("all is quiet", || first.looks.load(Ordering::SeqCst) >= 2 * JOBS).await;
 
     let began = Instant::now();
     cancel_instances(&client, instances).await;
