@@ -1,4 +1,4 @@
-//! `deskhand check`: what would be used, from where, and does the engine answer?
+//! `deskhand check`: what would be used, from where, do the engine and the organisations of the outbox answer?
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use crate::http;
 use crate::http::token::Tokens;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Signing in and two calls.
+const OUTBOX_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Check the configuration and whether the engine answers, without taking a job.
 ///
 /// Prints every setting that is not left at its default and where it came from, then each step: address, TLS, credentials,
-/// topology, tenants, a job stream that is open for a second. A step that hangs on one that failed is left out. Exit code 0
-/// when all is well, 64 when the configuration cannot work, 69 when the engine cannot be reached or refuses us.
+/// topology, tenants, a job stream that is open for a second; and for each organisation of messages.outbox whether its
+/// identity signs in and may look at runs that ended. A step that hangs on one that failed is left out. Exit code 0 when all
+/// is well, 64 when the configuration cannot work, 69 when the engine or an organisation cannot be reached or refuses us.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -72,7 +75,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let steps = steps(&config, &engine).await;
+    let mut steps = steps(&config, &engine).await;
+    steps.extend(outbox(&config).await);
     let well = steps.iter().all(|step| step.result.is_ok());
     if args.json {
         print_json(&config, &steps, well);
@@ -110,6 +114,43 @@ async fn steps(config: &Config, engine: &Engine) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// Each organisation whose ends of runs are published is looked at as it is while the worker runs.
+async fn outbox(config: &Config) -> Vec<Step> {
+    let step = |result| Step { name: "outbox", result };
+    let connectors = match config.connectors() {
+        Ok(connectors) => connectors,
+        Err(error) => return vec![step(Err(format!("HTTP cannot be set up: {error}")))],
+    };
+    let Some(outbox) = connectors.iter().find_map(|connector| connector.outbox()) else {
+        return Vec::new();
+    };
+    let looks = outbox.targets().iter().map(|target| async {
+        let (identity, organization) = (&target.identity, target.organization.as_str());
+        let seen = match tokio::time::timeout(OUTBOX_PATIENCE, outbox.try_look(target)).await {
+            Ok(seen) => seen,
+            Err(_) => Err(format!("no answer within {} s", OUTBOX_PATIENCE.as_secs())),
+        };
+        match seen {
+            Ok(runs) => Ok(format!(
+                "'{identity}' looks at {organization}: {runs} ends of runs to publish within the last ten minutes"
+            )),
+            Err(problem) => Err(format!(
+                "'{identity}' cannot look at {organization}, so no process is told that its run has ended: {}. Step by step: \
+                 deskhand check --identity {identity} --environment {organization}",
+                problem.trim_end_matches('.')
+            )),
+        }
+    });
+    let looks = futures_util::future::join_all(looks).await;
+    // What a server says may repeat what it was shown.
+    let redactor = config.known.redactor();
+    let shown = |text: String| redactor.text(&text).into_owned();
+    looks
+        .into_iter()
+        .map(|look| step(look.map(shown).map_err(shown)))
+        .collect()
 }
 
 async fn address(config: &Config, engine: &Engine) -> Result<String, String> {

@@ -104,6 +104,23 @@ impl Outbox {
         &self.hints
     }
 
+    /// Who looks where.
+    pub fn targets(&self) -> &[Target] {
+        &self.settings.targets
+    }
+
+    /// Looks once at what ended within the last ten minutes, as each look does, and publishes nothing. Gives the number of
+    /// runs whose ends are to be told of.
+    ///
+    /// # Errors
+    /// What does not work, for operations.
+    pub async fn try_look(&self, target: &Target) -> Result<usize, String> {
+        let now = self.clock(target).await?;
+        let from = now.saturating_sub(signed(LATELY)).unwrap_or(now);
+        let page = self.ended(&self.dataverse(target).await?, (from, None)).await?;
+        Ok(page.runs.len())
+    }
+
     /// Publishes until it is dropped.
     pub async fn run(&self, publisher: &dyn Publisher) {
         let all = self

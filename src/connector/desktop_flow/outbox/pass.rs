@@ -72,6 +72,18 @@ impl Round {
 }
 
 impl Outbox {
+    /// The first page of the runs of our namespace that ended between these moments and are to be told of.
+    pub(super) async fn ended(
+        &self,
+        dataverse: &Dataverse,
+        between: (Timestamp, Option<Timestamp>),
+    ) -> Result<EndedPage, String> {
+        let namespace = self.tokens.of_namespace();
+        let mark = format!("{PARAMETER}=");
+        let page = dataverse.ended_called_back(between, &[&namespace, &mark]).await;
+        page.map_err(unread)
+    }
+
     /// Looks once.
     pub(super) async fn pass(
         &self,
@@ -80,13 +92,9 @@ impl Outbox {
         publisher: &dyn Publisher,
     ) -> Result<(), String> {
         let dataverse = self.dataverse(target).await?;
-        let unread = |error: Error| format!("ended runs cannot be asked for: {error}");
         let earlier = |time: Timestamp| time.saturating_sub(OVERLAP).unwrap_or(time);
         let (from, until) = (earlier(round.since), round.until.map(earlier));
-        let namespace = self.tokens.of_namespace();
-        let mark = format!("{PARAMETER}=");
-        let first = dataverse.ended_called_back((from, until), &[&namespace, &mark]).await;
-        let mut page = first.map_err(unread)?;
+        let mut page = self.ended(&dataverse, (from, until)).await?;
         let began = page.server_time;
         // From when on something is left to do, and why.
         let mut held: Option<(Timestamp, String)> = None;
@@ -163,6 +171,10 @@ impl Outbox {
             Published::Unheard(why) => Err(format!("the engine does not take messages: {why}")),
         }
     }
+}
+
+fn unread(error: Error) -> String {
+    format!("ended runs cannot be asked for: {error}")
 }
 
 /// How long ago a run ended, by Dataverse's clock alone.
