@@ -63,8 +63,8 @@ fn the_campaign_is_green_with_every_guard_and_red_without_any_of_them() {
     std::thread::scope(|scope| {
         let red = ["intent", "settle", "look", "lease"].map(|guard| {
             let campaign = &campaign;
-            // What a guard is for is a matter of chance, so there are three tries.
-            let missed = move || (7..10).any(|seed| !kept(campaign, Some(guard), 5, seed));
+            // What a guard is for is a matter of chance, so there are five tries.
+            let missed = move || (7..12).any(|seed| !kept(campaign, Some(guard), 5, seed));
             (guard, scope.spawn(missed))
         });
         for (guard, missed) in red {

@@ -24,7 +24,7 @@ const POINTS: [&str; 13] = [
     "Looked",
     "WritingIntent",
     "IntentWritten",
-    "Posting",
+    POSTING,
     WRITING,
     WRITING,
     "Answered",
@@ -35,6 +35,8 @@ const POINTS: [&str; 13] = [
     "Publishing",
     "Published",
 ];
+/// Before the last look.
+const POSTING: &str = "Posting";
 /// Between the last look and the write.
 const WRITING: &str = "BytesLeave";
 /// How long a replica may take to come to a point; it may never come there.
@@ -164,7 +166,7 @@ impl Chaos {
                 }
                 Plan::Freezes(point, _, thaw) => {
                     let reached = timeout(REACHED_WITHIN, heard(&mut said, What::Stands)).await;
-                    let again = matches!(thaw, Thaw::Overtaken) && point == WRITING;
+                    let again = matches!(thaw, Thaw::Overtaken);
                     if let Ok(Some(instance)) = reached {
                         self.freeze(number, &mut child, point, instance, &mut said, thaw).await;
                         self.owed.lock().unwrap().busy = false;
@@ -192,7 +194,7 @@ impl Chaos {
             Some("lease") => {
                 let mut owed = self.owed.lock().unwrap();
                 if !std::mem::replace(&mut owed.busy, true) {
-                    return Plan::Freezes("Posting", 1, Thaw::Overtaken);
+                    return Plan::Freezes(POSTING, 1, Thaw::Overtaken);
                 }
             }
             Some("intent") if random.bool() => return Plan::DiesAt("WritingRun", 1),
@@ -218,7 +220,9 @@ impl Chaos {
         }
         let freeze = if let Some(left) = owed.while_writing.checked_sub(1) {
             owed.while_writing = left;
-            Plan::Freezes(WRITING, 1, Thaw::Overtaken)
+            // What the look at the lease is there for happens before it.
+            let lease = self.without.as_deref() == Some("lease");
+            Plan::Freezes(if lease { POSTING } else { WRITING }, 1, Thaw::Overtaken)
         } else {
             owed.elsewhere = owed.elsewhere.checked_sub(1)?;
             let length = LEASE + Duration::from_millis(random.u64(1_500..9_000));
