@@ -4,16 +4,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
-use super::error::server_time;
-use super::odata::{Query, quoted};
+use super::odata::{Query, quoted, whole_seconds};
+use super::pages::Page;
 use super::status::Status;
-use super::{Dataverse, Error, Exchange, Guid, read_json};
-use crate::http::header::HeaderValue;
+use super::{Dataverse, Error, Guid};
 
 const COLUMNS: &str = "flowsessionid,statuscode,startedon,completedon,modifiedon,callbackurl,_regardingobjectid_value";
-const PAGE: &str = "odata.maxpagesize=500";
-/// A row has at most some 2,500 characters.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A run that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,22 +31,7 @@ pub struct EndedRun {
 }
 
 /// Some of them.
-#[derive(Clone, Debug)]
-pub struct EndedPage {
-    /// The runs.
-    pub runs: Vec<EndedRun>,
-    /// Dataverse's clock when it answered; `None` where it did not say.
-    pub server_time: Option<Timestamp>,
-    /// Where the next page is, if there is one.
-    pub next: Option<Url>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    value: Vec<Row>,
-    #[serde(rename = "@odata.nextLink")]
-    next: Option<String>,
-}
+pub type EndedPage = Page<EndedRun>;
 
 #[derive(Deserialize)]
 struct Row {
@@ -65,8 +46,8 @@ struct Row {
 }
 
 impl Dataverse {
-    /// The first page of the runs whose rows changed since a moment and before another one, that are over, and in whose callback URL all these
-    /// texts stand.
+    /// The first page of the runs whose rows changed since a moment and before another one, that are over, and in whose
+    /// callback URL all these texts stand.
     ///
     /// # Errors
     /// [`Error`]; a link to the next page that leads out of the organisation is one.
@@ -104,27 +85,10 @@ impl Dataverse {
     /// # Errors
     /// Those of the first page.
     pub async fn ended_page(&self, url: Url) -> Result<EndedPage, Error> {
-        let exchange = Exchange::get(url, self.inner.timeouts.call, PAGE_BYTES)
-            .with_header("prefer", HeaderValue::from_static(PAGE))
-            // Not from a copy that lags behind.
-            .with_header("consistency", HeaderValue::from_static("Strong"));
-        let answer = self.exchange(exchange).await?;
-        let page: Page = read_json(&answer, "the list of ended runs")?;
-        let runs: Option<Vec<EndedRun>> = page.value.into_iter().map(Row::into_run).collect();
-        let mut runs =
-            runs.ok_or_else(|| Error::Answer("a row of the list of ended runs has no id or no date".into()))?;
-        runs.retain(|run| run.status.end().is_some());
-        Ok(EndedPage {
-            runs,
-            server_time: server_time(&answer.headers),
-            next: page.next.map(|link| self.next_page(&link)).transpose()?,
-        })
+        let mut page = self.page_of_runs(url, Row::into_run).await?;
+        page.runs.retain(|run| run.status.end().is_some());
+        Ok(page)
     }
-}
-
-/// As OData writes a moment.
-fn whole_seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 impl Row {

@@ -5,17 +5,13 @@ use serde::Deserialize;
 
 use super::odata::{Query, quoted};
 use super::status::Status;
-use super::{Dataverse, Error, Exchange, Guid, read_json};
-use crate::http::header::HeaderValue;
+use super::{Dataverse, Error, Guid};
 
 const COLUMNS: &str = "flowsessionid,name,statuscode,createdon,callbackurl,_regardingobjectid_value";
 /// What does not count as ended: everything before 4 (Succeeded), and 6 (Suspended).
 const LIVE: &str = "(statuscode lt 4 or statuscode eq 6)";
-const PAGE: &str = "odata.maxpagesize=500";
 /// Pages of one answer: 10,000 runs.
 const MOST_PAGES: usize = 20;
-/// A row has at most some 2,500 characters.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A run that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +40,6 @@ pub struct LiveRuns {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    value: Vec<Row>,
-    #[serde(rename = "@odata.nextLink")]
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Row {
     flowsessionid: String,
     name: Option<String>,
@@ -76,18 +65,11 @@ impl Dataverse {
         let mut runs = Vec::new();
         for _ in 0..MOST_PAGES {
             let Some(url) = next.take() else { break };
-            let exchange = Exchange::get(url, self.inner.timeouts.call, PAGE_BYTES)
-                .with_header("prefer", HeaderValue::from_static(PAGE));
-            let answer = self.exchange(exchange).await?;
-            let page: Page = read_json(&answer, "the list of runs")?;
-            next = page.next.map(|link| self.next_page(&link)).transpose()?;
-            let read: Option<Vec<LiveRun>> = page.value.into_iter().map(Row::into_run).collect();
-            let read = read.ok_or_else(|| Error::Answer("a row of the list of runs has no id or no date".into()))?;
+            let page = self.page_of_runs(url, Row::into_run).await?;
+            next = page.next;
             // What the server calls a match is not believed.
-            runs.extend(
-                read.into_iter()
-                    .filter(|run| run.callback_url.contains(text) && run.status.end().is_none()),
-            );
+            let ours = |run: &LiveRun| run.callback_url.contains(text) && run.status.end().is_none();
+            runs.extend(page.runs.into_iter().filter(ours));
         }
         Ok(LiveRuns {
             runs,

@@ -12,6 +12,7 @@ mod gate;
 pub mod live;
 mod odata;
 mod organization;
+pub mod pages;
 mod privilege;
 pub mod rows;
 pub mod search;

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
+use jiff::Timestamp;
+
 /// The id of a row. Shown as Dataverse prints it: lower case, hyphens, no braces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Guid(u128);
@@ -59,6 +61,11 @@ impl fmt::Debug for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// A moment as OData writes it, in whole seconds.
+pub(super) fn whole_seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A text as an OData literal: in single quotes, its own quotes doubled.

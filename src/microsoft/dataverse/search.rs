@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::error::server_time;
-use super::odata::{Query, quoted};
+use super::odata::{Query, quoted, whole_seconds};
 use super::status::Status;
 use super::{Dataverse, Error, Exchange, Guid, read_json};
 use crate::http::header::HeaderValue;
@@ -129,9 +129,4 @@ impl Row {
             connection: self.connectionid,
         })
     }
-}
-
-/// As OData writes a moment.
-fn whole_seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
