@@ -2,10 +2,10 @@
 //!
 //! Labels hold names of settings, job types, hosts and statuses, never a value of a job.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+mod families;
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, text};
@@ -16,48 +16,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use self::families::{
+    BUCKETS, Counters, Found, Gauges, Times, add, begun_at_zero, counter, histogram, owned, set, time,
+};
+
 /// So many hosts have numbers of their own; tasks can name any number of hosts.
 const MOST_HOSTS: usize = 200;
 const OTHER_HOSTS: &str = "other";
 
 /// The label of the outcome that most jobs have.
 const COMPLETED: &str = "completed";
-
-/// Seconds: from one round trip on loopback to a lease.
-const BUCKETS: [f64; 15] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0,
-];
-
-type Texts<'a> = &'a [(&'static str, &'a str)];
-type Labels = Vec<(&'static str, String)>;
-type Counters = Family<Labels, Counter>;
-type Gauges = Family<Labels, Gauge>;
-type Times = Family<Labels, Histogram, fn() -> Histogram>;
-
-/// Numbers that were looked up once. A family makes an owned copy of every label for each search, and some numbers are
-/// counted several times a job.
-struct Found<K, V>(RwLock<HashMap<K, V>>);
-
-impl<K: Hash + Eq, V: Clone> Found<K, V> {
-    fn get<Q>(&self, key: &Q, find: impl FnOnce() -> V) -> V
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        if let Some(found) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
-            return found.clone();
-        }
-        let found = find();
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key.to_owned()).or_insert(found).clone()
-    }
-}
-
-impl<K, V> Default for Found<K, V> {
-    fn default() -> Self {
-        Self(RwLock::default())
-    }
-}
 
 /// What every job of a type is counted by.
 #[derive(Clone)]
@@ -458,42 +426,6 @@ impl Metrics {
         hosts.insert(host.to_owned());
         host.to_owned()
     }
-}
-
-fn begun_at_zero(label: &'static str, values: &[&str]) -> Counters {
-    let counters = Counters::default();
-    for value in values {
-        drop(counters.get_or_create(&owned(&[(label, value)])));
-    }
-    counters
-}
-
-fn owned(labels: Texts<'_>) -> Labels {
-    labels
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()))
-        .collect()
-}
-
-fn counter(counters: &Counters, labels: Texts<'_>) -> Counter {
-    counters.get_or_create(&owned(labels)).clone()
-}
-
-fn histogram(times: &Times, labels: Texts<'_>) -> Histogram {
-    times.get_or_create(&owned(labels)).clone()
-}
-
-fn add(counters: &Counters, labels: Texts<'_>) {
-    counter(counters, labels).inc();
-}
-
-fn set(gauges: &Gauges, labels: Texts<'_>, value: usize) {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    gauges.get_or_create(&owned(labels)).set(value);
-}
-
-fn time(times: &Times, labels: Texts<'_>, took: Duration) {
-    histogram(times, labels).observe(took.as_secs_f64());
 }
 
 #[cfg(test)]
